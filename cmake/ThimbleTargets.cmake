@@ -1,0 +1,87 @@
+# What every target of the project shares: language, warnings, floating-point rules, sanitizers.
+#
+#   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
+#   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
+#   thimble_test(FILE.cc... [DEPS libs...])                        one gtest program per source
+#   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_package(Threads REQUIRED)
+
+add_library(thimble_options INTERFACE)
+target_include_directories(thimble_options INTERFACE
+  ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
+# No contraction: every multiply-add that is meant to be fused says so, which is what makes results
+# equal on every instruction set.
+target_compile_options(thimble_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
+if(THIMBLE_SANITIZE)
+  target_compile_options(thimble_options INTERFACE
+    -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(thimble_options INTERFACE -fsanitize=${THIMBLE_SANITIZE})
+endif()
+if(THIMBLE_FUZZERS)
+  target_compile_options(thimble_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+function(thimble_library name)
+  cmake_parse_arguments(ARG "EXCEPTIONS" "" "SOURCES;DEPS" ${ARGN})
+  add_library(thimble_${name} STATIC ${ARG_SOURCES} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(thimble_${name} PUBLIC thimble_options ${ARG_DEPS})
+  if(NOT ARG_EXCEPTIONS)
+    # What a device links has neither exceptions nor run-time type information.
+    target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti)
+  endif()
+endfunction()
+
+function(thimble_executable name)
+  cmake_parse_arguments(ARG "" "OUTPUT" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE thimble_options ${ARG_DEPS})
+  if(ARG_OUTPUT)
+    set_target_properties(${name} PROPERTIES OUTPUT_NAME ${ARG_OUTPUT})
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# Tests find the project's own fixtures through THIMBLE_SOURCE_DIR, and the optional goldens through
+# the environment variable THIMBLE_SHARED or the folder `shared` beside the checkout.
+function(thimble_test)
+  if(NOT THIMBLE_TESTS)
+    return()
+  endif()
+  find_package(GTest REQUIRED)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  foreach(source ${ARG_UNPARSED_ARGUMENTS})
+    get_filename_component(name ${source} NAME_WE)
+    get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+    set(target ${folder}_${name})
+    add_executable(${target} ${source})
+    target_link_libraries(${target} PRIVATE thimble_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${target} PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+    add_test(NAME ${target} COMMAND ${target})
+  endforeach()
+endfunction()
+
+function(thimble_fuzzer source)
+  if(NOT THIMBLE_FUZZERS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "SEEDS" "DEPS" ${ARGN})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE thimble_options ${ARG_DEPS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  # A short run in the test command; `seeds` are only read, new finds go to the build folder.
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz/corpus/${name})
+  add_test(NAME fuzz_${name} COMMAND ${name} -max_total_time=5 -rss_limit_mb=1024 -timeout=5
+    -print_final_stats=0 -artifact_prefix=${PROJECT_BINARY_DIR}/fuzz/${name}-
+    ${PROJECT_BINARY_DIR}/fuzz/corpus/${name} ${ARG_SEEDS})
+endfunction()

@@ -1,0 +1,79 @@
+#include "thimble/base/file.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace thimble {
+namespace {
+
+class File : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "thimble-file-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  size_t FilesInFolder() const {
+    size_t n = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_)) ++n;
+    return n;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(File, WritesThenReadsThenMaps) {
+  const std::string path = folder_ + "/a";
+  Result<AtomicFile> file = AtomicFile::Create(path);
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE(file->Append("thim").has_value());
+  ASSERT_TRUE(file->Append("ble").has_value());
+  EXPECT_EQ(file->size(), 7u);
+  EXPECT_FALSE(FileExists(path));
+  ASSERT_TRUE(file->Commit().has_value());
+  EXPECT_EQ(*ReadFile(path), "thimble");
+  const Result<MappedFile> mapped = MappedFile::Open(path);
+  ASSERT_TRUE(mapped.has_value());
+  ASSERT_EQ(mapped->bytes().size(), 7u);
+  EXPECT_EQ(static_cast<char>(mapped->bytes()[6]), 'e');
+  EXPECT_EQ(FilesInFolder(), 1u);
+}
+
+TEST_F(File, LeavesNothingBehindWithoutCommit) {
+  {
+    Result<AtomicFile> file = AtomicFile::Create(folder_ + "/a");
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE(file->Append("half").has_value());
+  }
+  EXPECT_EQ(FilesInFolder(), 0u);
+}
+
+TEST_F(File, SaysWhatIsWrong) {
+  EXPECT_EQ(ReadFile(folder_ + "/none").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(MappedFile::Open(folder_ + "/none").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(ReadFile(folder_).error().code(), ErrorCode::kIo);
+  EXPECT_FALSE(AtomicFile::Create(folder_ + "/no/such/folder").has_value());
+}
+
+TEST_F(File, RefusesMoreThanTheLimit) {
+  Result<AtomicFile> file = AtomicFile::Create(folder_ + "/a");
+  ASSERT_TRUE(file->Append("12345").has_value());
+  ASSERT_TRUE(file->Commit().has_value());
+  EXPECT_TRUE(ReadFile(folder_ + "/a", 5).has_value());
+  EXPECT_EQ(ReadFile(folder_ + "/a", 4).error().code(), ErrorCode::kResourceExhausted);
+}
+
+TEST_F(File, MapsAnEmptyFile) {
+  Result<AtomicFile> file = AtomicFile::Create(folder_ + "/a");
+  ASSERT_TRUE(file->Commit().has_value());
+  const Result<MappedFile> mapped = MappedFile::Open(folder_ + "/a");
+  ASSERT_TRUE(mapped.has_value());
+  EXPECT_TRUE(mapped->bytes().empty());
+}
+
+}  // namespace
+}  // namespace thimble
