@@ -131,7 +131,11 @@ class TensorReader {
     const std::optional<DType> dtype = DTypeFromName(View(entry.dtype()));
     if (!dtype) return NeedsNewer("its type " + Quoted(View(entry.dtype())));
     if (entry.layout() > fbs::Layout::MAX) return NeedsNewer("its layout");
-    if (entry.shape()->size() > kMaxTensorRank) return InvalidData("its rank is out of range");
+    // The verifier looks at the alignment of fields, not of the elements of vectors.
+    const bool aligned = reinterpret_cast<uintptr_t>(entry.shape()->Data()) % alignof(int64_t) == 0;
+    if (!aligned || entry.shape()->size() > kMaxTensorRank) {
+      return InvalidData("its shape cannot be read");
+    }
     const auto layout = static_cast<Layout>(entry.layout());
     const Shape shape(entry.shape()->begin(), entry.shape()->end());
     const std::optional<size_t> bytes = StorageBytes(*dtype, shape, layout);
