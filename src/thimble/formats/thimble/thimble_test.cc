@@ -184,6 +184,7 @@ TEST(Thimble, StoresTiedWeightsOncePerForm) {
   EXPECT_TRUE(WeightOf(*read, "again").SameAs(WeightOf(*read, "decoder")));
   EXPECT_FALSE(WeightOf(*read, "words").SameAs(WeightOf(*read, "decoder")));
   EXPECT_EQ(WeightOf(*read, "words").ToFloats(), WeightOf(*read, "decoder").ToFloats());
+  EXPECT_EQ(ComputeCost(read->graph, {}).parameters, ComputeCost(model.graph, {}).parameters);
 }
 
 TEST(Thimble, WidensTypesThatNoKernelReads) {
@@ -303,21 +304,21 @@ struct Forged {
   size_t input_copies = 1;  // its inputs, all the same
 };
 
-// A model without weights, ids in and positions out, put together by hand.
+// A model of one table with one number, put together by hand.
 std::string Forge(const Forged& forged) {
   flatbuffers::FlatBufferBuilder fbb;
   const std::vector<flatbuffers::Offset<flatbuffers::String>> no_strings;
   const auto ids = fbs::CreateValueDirect(fbb, "input_ids", fbs::Element::Int32, {}, 1);
-  const auto positions = fbs::CreateValueDirect(fbb, "positions", fbs::Element::Int32, {}, 1);
+  const auto words = fbs::CreateValueDirect(fbb, "words", fbs::Element::Float32, {}, 1);
+  const std::vector weights{fbs::CreateWeightDirect(fbb, "words.weight", 0)};
+  const std::vector<flatbuffers::Offset<fbs::Attribute>> no_attributes;
   const std::vector<int32_t> inputs(forged.input_copies, 0);
-  const auto node = fbs::CreateNode(
-      fbb, fbb.CreateString("position_ids"), fbb.CreateString("positions"),
-      fbb.CreateVector(inputs), fbb.CreateVector(std::vector<flatbuffers::Offset<fbs::Weight>>()),
-      fbb.CreateVector(std::vector<flatbuffers::Offset<fbs::Attribute>>()), 1);
+  const auto node =
+      fbs::CreateNodeDirect(fbb, "embedding", "words", &inputs, &weights, &no_attributes, 1);
   const auto graph = fbs::CreateGraph(
-      fbb, fbb.CreateVector(std::vector{ids, positions}), fbb.CreateVector(std::vector<int32_t>{0}),
+      fbb, fbb.CreateVector(std::vector{ids, words}), fbb.CreateVector(std::vector<int32_t>{0}),
       fbb.CreateVector(std::vector(forged.node_copies, node)),
-      fbb.CreateVector(std::vector{fbs::CreateOutputDirect(fbb, "positions", 1)}), 16);
+      fbb.CreateVector(std::vector{fbs::CreateOutputDirect(fbb, "words", 1)}), 16);
   const std::vector<uint32_t> no_ends;
   const std::vector<float> no_floats;
   const std::vector<flatbuffers::Offset<fbs::AddedToken>> no_tokens;
@@ -325,13 +326,15 @@ std::string Forge(const Forged& forged) {
       fbs::CreateTokenizerDirect(fbb, fbs::TokenizerKind::None, "", &no_ends, &no_floats, true,
                                  true, true, true, {}, &no_strings, "##", 100, &no_tokens);
   const std::vector<flatbuffers::Offset<fbs::Provenance>> no_provenance;
-  const std::vector<flatbuffers::Offset<fbs::Tensor>> no_tensors;
+  const std::vector<int64_t> shape = {1, 1};
+  const std::vector tensors{fbs::CreateTensorDirect(fbb, "f32", &shape, {}, 0, sizeof(float))};
+  constexpr size_t kDataBytes = kDataAlignment + kPanelGuardBytes;
   fbs::FinishSizePrefixedMetadataBuffer(
       fbb, fbs::CreateMetadataDirect(fbb, forged.major, forged.minor, "forged", "features",
                                      &no_strings, &no_floats, graph, tokenizer, &no_provenance,
-                                     &no_tensors, kPanelGuardBytes, 0));
+                                     &tensors, kDataBytes, 0));
   std::string file(reinterpret_cast<const char*>(fbb.GetBufferPointer()), fbb.GetSize());
-  file.resize(DataBegin(file.size()) + kPanelGuardBytes, '\0');
+  file.resize(DataBegin(file.size()) + kDataBytes, '\0');
   return Resealed(file);
 }
 
