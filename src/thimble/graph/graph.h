@@ -69,7 +69,6 @@ struct Graph {
   const Value& value(ValueId id) const { return values[Index(id)]; }
   const GraphOutput* FindOutput(std::string_view name) const;
   const Node* FindNode(std::string_view name) const;
-  OpContext Context(const Node& node, std::vector<ValueType>& input_types) const;
 };
 
 // Checks structure (ids in range, defined before use, unique names, declared outputs) and every node by
@@ -77,7 +76,7 @@ struct Graph {
 Status Verify(const Graph& graph);
 
 // Text form, one line per node, stable: tests of passes compare it.
-//   %4 = linear(%3) weight=[768, 3072] f32, bias=[768] f32  // encoder.layer.0.output
+//   %4 = linear(%3) [768, 3072] f32, [768] f32 -> [tokens, 768]  // encoder.layer.0.output
 std::string Print(const Graph& graph);
 
 // Per node and in sum. Tied weights count once in the total.

@@ -17,12 +17,12 @@
 namespace thimble {
 
 enum class OpKind : uint8_t {
-#define OP(enumerator, name, file) enumerator,
+#define OP(enumerator, ...) enumerator,
 #include "thimble/graph/ops.inc"
 #undef OP
 };
 inline constexpr size_t kOpCount =
-#define OP(enumerator, name, file) +1
+#define OP(...) +1
 #include "thimble/graph/ops.inc"
 #undef OP
     ;

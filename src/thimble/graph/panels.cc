@@ -37,8 +37,10 @@ void CheckPackable(const Tensor& weight, Layout layout) {
 
 Tensor KeepScales(Tensor moved, const Tensor& from) {
   if (from.scales().empty()) return moved;
+  const size_t rows = from.scales().size();
   auto scales = std::make_shared<std::vector<float>>(from.scales().begin(), from.scales().end());
-  const std::span<const float> view(*scales);
+  scales->resize(RoundUp(rows, kPanelWidth), 0.0f);
+  const std::span<const float> view(scales->data(), rows);
   return moved.WithScales(view, std::move(scales));
 }
 

@@ -9,7 +9,8 @@
 //                                        one VNNI, AMX or dot-product step
 //
 // Outputs beyond N and inputs beyond K are zero. Storage is aligned to 64 bytes and followed by
-// kPanelGuardBytes readable bytes: kernels may load, and multiply by zero, that far past the end.
+// kPanelGuardBytes readable bytes: kernels may load, and multiply by zero, that far past the end. The
+// scales of an int8 weight are followed by zeros up to a whole panel.
 #pragma once
 
 #include <cstddef>

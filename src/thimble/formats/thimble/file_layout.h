@@ -1,0 +1,50 @@
+// What reader and writer of .thimble files agree on beside the schema.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "thimble/graph/panels.h"
+#include "thimble/graph/tensor.h"
+
+namespace thimble {
+
+static_assert(std::endian::native == std::endian::little, ".thimble files are used in place");
+
+inline constexpr uint16_t kThimbleMajor = 1;
+inline constexpr uint16_t kThimbleMinor = 0;
+
+inline constexpr size_t kDataAlignment = kPanelAlignment;
+inline constexpr size_t kMaxTensorRank = 8;
+
+// Where the data begins behind metadata of that size (its length prefix counted).
+constexpr size_t DataBegin(size_t metadata_bytes) {
+  return RoundUp(metadata_bytes + sizeof(uint32_t), kDataAlignment);
+}
+
+// Bytes that a tensor occupies, or nothing if there can be no such tensor.
+inline std::optional<size_t> StorageBytes(DType dtype, const Shape& shape, Layout layout) {
+  // Far beyond any file, and small enough that rounding up cannot overflow.
+  constexpr int64_t kMaxDimension = int64_t{1} << 48;
+  if (shape.size() > kMaxTensorRank) return std::nullopt;
+  if (std::any_of(shape.begin(), shape.end(), [](int64_t d) { return d > kMaxDimension; })) {
+    return std::nullopt;
+  }
+  Shape stored = shape;
+  if (layout == Layout::kPanels) {
+    const bool packable = dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kI8;
+    if (shape.size() != 2 || !packable || shape[0] < 0 || shape[1] < 0) return std::nullopt;
+    const size_t group = dtype == DType::kI8 ? kPanelInputGroup : 1;
+    stored = {static_cast<int64_t>(RoundUp(static_cast<size_t>(shape[0]), kPanelWidth)),
+              static_cast<int64_t>(RoundUp(static_cast<size_t>(shape[1]), group))};
+  }
+  const std::optional<size_t> count = ElementCount(stored);
+  size_t bytes = 0;
+  if (!count || __builtin_mul_overflow(*count, DTypeBytes(dtype), &bytes)) return std::nullopt;
+  return bytes;
+}
+
+}  // namespace thimble

@@ -1,0 +1,404 @@
+#include "thimble/formats/thimble/reader.h"
+
+#include <cstring>
+#include <utility>
+
+#include "thimble/formats/thimble/attributes.h"
+#include "thimble/formats/thimble/crc32c.h"
+#include "thimble/formats/thimble/file_layout.h"
+#include "thimble/formats/thimble/thimble_generated.h"
+#include "thimble/graph/ops.h"
+
+namespace thimble {
+namespace {
+
+std::string Quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+
+std::string_view View(const flatbuffers::String* text) { return {text->c_str(), text->size()}; }
+
+Error NeedsNewer(const std::string& what) {
+  return Unsupported(what + " is not known to this version of thimble; the file needs a newer one");
+}
+
+// The parts of a file, and its metadata after the FlatBuffers verifier.
+struct Sections {
+  const fbs::Metadata* metadata = nullptr;
+  size_t metadata_bytes = 0;
+  std::span<const std::byte> data;
+};
+
+Result<size_t> MetadataBytes(std::span<const std::byte> file) {
+  constexpr size_t kPrefix = sizeof(flatbuffers::uoffset_t);
+  if (file.size() < kPrefix + 2 * sizeof(flatbuffers::uoffset_t) ||
+      std::memcmp(file.data() + 2 * kPrefix, fbs::MetadataIdentifier(), kPrefix) != 0) {
+    return InvalidData("is not a .thimble file");
+  }
+  const size_t bytes = kPrefix + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(file.data());
+  if (bytes > file.size() || file.size() - bytes < sizeof(uint32_t)) {
+    return InvalidData("is truncated: its metadata has " + std::to_string(bytes) +
+                       " bytes, the file " + std::to_string(file.size()));
+  }
+  return bytes;
+}
+
+Result<Sections> Split(std::span<const std::byte> file) {
+  TRY(const size_t metadata_bytes, MetadataBytes(file));
+  const auto* begin = reinterpret_cast<const uint8_t*>(file.data());
+  // Every table of an honest file has its own eight bytes or more.
+  flatbuffers::Verifier verifier(begin, metadata_bytes, /*max_depth=*/16,
+                                 static_cast<flatbuffers::uoffset_t>(metadata_bytes / 8));
+  if (!verifier.VerifySizePrefixedBuffer<fbs::Version>(fbs::MetadataIdentifier())) {
+    return InvalidData("is damaged: its version cannot be read");
+  }
+  const uint16_t major = flatbuffers::GetSizePrefixedRoot<fbs::Version>(begin)->major();
+  if (major != kThimbleMajor) {
+    return Unsupported("has format version " + std::to_string(major) + ", this program reads " +
+                       std::to_string(kThimbleMajor) +
+                       (major > kThimbleMajor ? ": use a newer thimble" : ": import it again"));
+  }
+  const auto checksum = flatbuffers::ReadScalar<uint32_t>(begin + metadata_bytes);
+  if (checksum != Crc32c(file.first(metadata_bytes))) {
+    return InvalidData("is damaged: the checksum of its metadata does not match");
+  }
+  if (!verifier.VerifySizePrefixedBuffer<fbs::Metadata>(fbs::MetadataIdentifier())) {
+    return InvalidData("is damaged: its metadata is not well formed");
+  }
+  Sections sections;
+  sections.metadata = fbs::GetSizePrefixedMetadata(begin);
+  sections.metadata_bytes = metadata_bytes;
+  const size_t data_begin = DataBegin(metadata_bytes);
+  if (data_begin > file.size() || file.size() - data_begin != sections.metadata->data_bytes()) {
+    return InvalidData("is truncated or has bytes appended: it has " + std::to_string(file.size()) +
+                       " bytes, its metadata says " + std::to_string(data_begin) + " + " +
+                       std::to_string(sections.metadata->data_bytes()));
+  }
+  sections.data = file.subspan(data_begin);
+  return sections;
+}
+
+// A file may refer to the same bytes many times over and so ask for much more memory than it has
+// bytes. Ours store everything once, so what is copied out is at most what is there.
+class Budget {
+ public:
+  explicit Budget(size_t bytes) : left_(bytes) {}
+  Status Spend(size_t bytes) {
+    if (bytes > left_)
+      return InvalidData("is damaged: its metadata uses the same bytes many times");
+    left_ -= bytes;
+    return {};
+  }
+  Result<std::string> Copy(const flatbuffers::String* text) {
+    TRY_VOID(Spend(text->size()));
+    return std::string(View(text));
+  }
+  template <class To, class From>
+  Result<std::vector<To>> Copy(const flatbuffers::Vector<From>* values) {
+    TRY_VOID(Spend(values->size() * sizeof(From)));
+    std::vector<To> copy;
+    copy.reserve(values->size());
+    for (const From value : *values) copy.push_back(static_cast<To>(value));
+    return copy;
+  }
+
+ private:
+  size_t left_;
+};
+
+Result<std::vector<std::string>> CopyStrings(
+    const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>* strings, Budget& budget) {
+  std::vector<std::string> copy;
+  copy.reserve(strings->size());
+  for (const flatbuffers::String* text : *strings) {
+    TRY(copy.emplace_back(), budget.Copy(text));
+  }
+  return copy;
+}
+
+// --- Tensors
+
+bool InData(uint64_t offset, uint64_t bytes, uint64_t limit) {
+  return offset % kDataAlignment == 0 && offset <= limit && bytes <= limit - offset;
+}
+
+class TensorReader {
+ public:
+  TensorReader(std::span<const std::byte> data, const std::shared_ptr<const void>& owner)
+      : data_(data),
+        limit_(data.size() < kPanelGuardBytes ? 0 : data.size() - kPanelGuardBytes),
+        owner_(owner) {}
+
+  Result<Tensor> Read(const fbs::Tensor& entry) const {
+    const std::optional<DType> dtype = DTypeFromName(View(entry.dtype()));
+    if (!dtype) return NeedsNewer("its type " + Quoted(View(entry.dtype())));
+    if (entry.layout() > fbs::Layout::MAX) return NeedsNewer("its layout");
+    // The verifier looks at the alignment of fields, not of the elements of vectors.
+    const bool aligned = reinterpret_cast<uintptr_t>(entry.shape()->Data()) % alignof(int64_t) == 0;
+    if (!aligned || entry.shape()->size() > kMaxTensorRank) {
+      return InvalidData("its shape cannot be read");
+    }
+    const auto layout = static_cast<Layout>(entry.layout());
+    const Shape shape(entry.shape()->begin(), entry.shape()->end());
+    const std::optional<size_t> bytes = StorageBytes(*dtype, shape, layout);
+    if (!bytes || *bytes != entry.bytes()) {
+      return InvalidData("its size does not fit its shape " + ShapeText(shape));
+    }
+    if (!InData(entry.offset(), *bytes, limit_)) return InvalidData("it lies outside the file");
+    Tensor tensor =
+        Tensor::View(*dtype, shape, data_.subspan(entry.offset(), *bytes), owner_, layout);
+    if (*dtype != DType::kI8) return tensor;
+    return ReadScales(std::move(tensor), entry.scales_offset());
+  }
+
+ private:
+  Result<Tensor> ReadScales(Tensor tensor, uint64_t offset) const {
+    if (tensor.rank() != 2) return InvalidData("an i8 tensor must have two dimensions");
+    // An empty row is no storage, so the number of rows is bounded by nothing yet.
+    const auto rows = static_cast<size_t>(tensor.dim(0));
+    if (rows > limit_ || !InData(offset, rows * sizeof(float), limit_)) {
+      return InvalidData("its scales lie outside the file");
+    }
+    const auto* scales = reinterpret_cast<const float*>(data_.data() + offset);
+    return tensor.WithScales({scales, rows}, owner_);
+  }
+
+  std::span<const std::byte> data_;
+  size_t limit_;
+  const std::shared_ptr<const void>& owner_;
+};
+
+Result<std::vector<Tensor>> ReadTensors(const Sections& sections,
+                                        const std::shared_ptr<const void>& owner) {
+  static_assert(static_cast<Layout>(fbs::Layout::Panels) == Layout::kPanels);
+  const TensorReader reader(sections.data, owner);
+  std::vector<Tensor> tensors;
+  tensors.reserve(sections.metadata->tensors()->size());
+  for (const fbs::Tensor* entry : *sections.metadata->tensors()) {
+    Result<Tensor> tensor = reader.Read(*entry);
+    if (!tensor) return std::move(tensor).error().In("tensor " + std::to_string(tensors.size()));
+    tensors.push_back(*std::move(tensor));
+  }
+  return tensors;
+}
+
+Status VerifyData(const Sections& sections, const std::vector<Tensor>& tensors) {
+  const uint64_t offset = sections.metadata->checksums_offset();
+  if (!InData(offset, tensors.size() * sizeof(uint32_t), sections.data.size())) {
+    return InvalidData("is damaged: the checksums of its weights lie outside the file");
+  }
+  const auto* stored = reinterpret_cast<const uint32_t*>(sections.data.data() + offset);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const uint32_t checksum = Crc32c(std::as_bytes(tensors[i].scales()), Crc32c(tensors[i].data()));
+    if (checksum != stored[i]) {
+      return InvalidData("is damaged: the checksum of tensor " + std::to_string(i) +
+                         " does not match");
+    }
+  }
+  return {};
+}
+
+// --- Graph
+
+// Sets the fields of an attribute struct from the file's list, each at most once.
+class AttributeSetter {
+ public:
+  explicit AttributeSetter(const flatbuffers::Vector<flatbuffers::Offset<fbs::Attribute>>& stored)
+      : stored_(stored) {}
+
+  void operator()(const char* name, int64_t& field) {
+    if (const fbs::Attribute* a = Find(name)) Set(name, a->integer(), field);
+  }
+  void operator()(const char* name, double& field) {
+    if (const fbs::Attribute* a = Find(name)) Set(name, a->real(), field);
+  }
+  template <class Enum>
+  void operator()(const char* name, Enum& field) {
+    const fbs::Attribute* a = Find(name);
+    if (a == nullptr) return;
+    std::optional<Enum> value;
+    if (a->text() != nullptr) EnumFromName(View(a->text()), value);
+    Set(name, value, field);
+  }
+
+  Status Finish() && {
+    if (!error_ && found_ < stored_.size()) return NeedsNewer("one of its attributes");
+    if (error_) return *std::move(error_);
+    return {};
+  }
+
+ private:
+  const fbs::Attribute* Find(std::string_view name) {
+    for (const fbs::Attribute* attribute : stored_) {
+      if (View(attribute->name()) != name) continue;
+      ++found_;
+      return attribute;
+    }
+    return nullptr;
+  }
+
+  template <class Optional, class Field>
+  void Set(const char* name, const Optional& value, Field& field) {
+    if (value) {
+      field = *value;
+    } else {
+      error_ = NeedsNewer("the value of its attribute " + Quoted(name));
+    }
+  }
+
+  const flatbuffers::Vector<flatbuffers::Offset<fbs::Attribute>>& stored_;
+  size_t found_ = 0;
+  std::optional<Error> error_;
+};
+
+Result<std::vector<ValueId>> CopyIds(const flatbuffers::Vector<int32_t>* ids, Budget& budget) {
+  return budget.Copy<ValueId>(ids);
+}
+
+Result<Node> ReadNode(const fbs::Node& stored, const std::vector<Tensor>& tensors, Budget& budget) {
+  const OpInfo* op = FindOp(View(stored.op()));
+  if (op == nullptr) return NeedsNewer("its operation " + Quoted(View(stored.op())));
+  Node node;
+  node.op = op->kind;
+  TRY(node.name, budget.Copy(stored.name()));
+  TRY(node.inputs, CopyIds(stored.inputs(), budget));
+  node.weights.reserve(stored.weights()->size());
+  for (const fbs::Weight* weight : *stored.weights()) {
+    if (weight->tensor() >= tensors.size())
+      return InvalidData("it names a tensor that is not there");
+    TRY(std::string name, budget.Copy(weight->name()));
+    node.weights.push_back({std::move(name), tensors[weight->tensor()]});
+  }
+  node.attrs = MakeAttributes(op->attribute_index);
+  AttributeSetter setter(*stored.attributes());
+  std::visit([&](auto& attributes) { attributes.Visit(setter); }, node.attrs);
+  TRY_VOID(std::move(setter).Finish());
+  node.output = ValueId{stored.output()};
+  return node;
+}
+
+Result<Value> ReadValue(const fbs::Value& stored, Budget& budget) {
+  static_assert(static_cast<Element>(fbs::Element::Int32) == Element::kInt32);
+  static_assert(static_cast<Rows>(fbs::Rows::Sequences) == Rows::kSequences);
+  Value value;
+  TRY(value.name, budget.Copy(stored.name()));
+  if (stored.element() > fbs::Element::MAX || stored.rows() > fbs::Rows::MAX) {
+    return NeedsNewer("the type of value " + Quoted(value.name));
+  }
+  value.type = {static_cast<Element>(stored.element()), static_cast<Rows>(stored.rows()),
+                stored.width()};
+  return value;
+}
+
+Result<Graph> ReadGraph(const fbs::Graph& stored, const std::vector<Tensor>& tensors,
+                        Budget& budget) {
+  Graph graph;
+  graph.values.reserve(stored.values()->size());
+  for (const fbs::Value* value : *stored.values()) {
+    TRY(graph.values.emplace_back(), ReadValue(*value, budget));
+  }
+  TRY(graph.inputs, CopyIds(stored.inputs(), budget));
+  graph.nodes.reserve(stored.nodes()->size());
+  for (const fbs::Node* node : *stored.nodes()) {
+    Result<Node> read = ReadNode(*node, tensors, budget);
+    if (!read) return std::move(read).error().In("node " + Quoted(View(node->name())));
+    graph.nodes.push_back(*std::move(read));
+  }
+  graph.outputs.reserve(stored.outputs()->size());
+  for (const fbs::Output* output : *stored.outputs()) {
+    TRY(std::string name, budget.Copy(output->name()));
+    graph.outputs.push_back({std::move(name), ValueId{output->value()}});
+  }
+  graph.max_sequence_length = stored.max_sequence_length();
+  TRY_VOID(Verify(graph));
+  return graph;
+}
+
+// --- Tokenizer
+
+Result<std::vector<std::string>> ReadPieces(const fbs::Tokenizer& stored) {
+  const std::string_view text = View(stored.piece_text());
+  std::vector<std::string> pieces;
+  pieces.reserve(stored.piece_ends()->size());
+  size_t begin = 0;
+  for (const uint32_t end : *stored.piece_ends()) {
+    if (end < begin || end > text.size()) return InvalidData("the pieces overlap");
+    pieces.emplace_back(text.substr(begin, end - begin));
+    begin = end;
+  }
+  return pieces;
+}
+
+Result<TokenizerSpec> ReadTokenizer(const fbs::Tokenizer& stored, Budget& budget) {
+  static_assert(static_cast<TokenizerKind>(fbs::TokenizerKind::Unigram) == TokenizerKind::kUnigram);
+  if (stored.kind() > fbs::TokenizerKind::MAX) return NeedsNewer("its kind");
+  TokenizerSpec spec;
+  spec.kind = static_cast<TokenizerKind>(stored.kind());
+  TRY(spec.pieces, ReadPieces(stored));
+  TRY(spec.scores, budget.Copy<float>(stored.scores()));
+  spec.basic_tokenize = stored.basic_tokenize();
+  spec.clean_text = stored.clean_text();
+  spec.lower_case = stored.lower_case();
+  spec.chinese_chars = stored.chinese_chars();
+  if (stored.strip_accents().has_value()) spec.strip_accents = *stored.strip_accents();
+  TRY(spec.never_split, CopyStrings(stored.never_split(), budget));
+  TRY(spec.continuing_prefix, budget.Copy(stored.continuing_prefix()));
+  spec.max_word_chars = stored.max_word_chars();
+  for (const fbs::AddedToken* token : *stored.added_tokens()) {
+    TRY(std::string text, budget.Copy(token->text()));
+    spec.added_tokens.push_back({token->id(), std::move(text), token->special(),
+                                 token->normalized(), token->single_word(), token->lstrip(),
+                                 token->rstrip()});
+  }
+  spec.unknown_id = stored.unknown_id();
+  spec.cls_id = stored.cls_id();
+  spec.sep_id = stored.sep_id();
+  spec.pad_id = stored.pad_id();
+  spec.mask_id = stored.mask_id();
+  spec.reserved_ids = stored.reserved_ids();
+  spec.model_max_length = stored.model_max_length();
+  return spec;
+}
+
+Result<Model> ReadModel(const Sections& sections, const std::vector<Tensor>& tensors) {
+  const fbs::Metadata& metadata = *sections.metadata;
+  Budget budget(sections.metadata_bytes);
+  Model model;
+  TRY(model.architecture, budget.Copy(metadata.architecture()));
+  const std::optional<Task> task = TaskFromName(View(metadata.task()));
+  if (!task) return NeedsNewer("its task " + Quoted(View(metadata.task())));
+  model.task = *task;
+  TRY(model.labels, CopyStrings(metadata.labels(), budget));
+  TRY(model.thresholds, budget.Copy<float>(metadata.thresholds()));
+  TRY(model.graph, ReadGraph(*metadata.graph(), tensors, budget));
+  Result<TokenizerSpec> tokenizer = ReadTokenizer(*metadata.tokenizer(), budget);
+  if (!tokenizer) return std::move(tokenizer).error().In("tokenizer");
+  model.tokenizer = *std::move(tokenizer);
+  for (const fbs::Provenance* entry : *metadata.provenance()) {
+    TRY(std::string key, budget.Copy(entry->key()));
+    TRY(std::string text, budget.Copy(entry->text()));
+    model.provenance.emplace_back(std::move(key), std::move(text));
+  }
+  TRY_VOID(VerifyModel(model));
+  return model;
+}
+
+}  // namespace
+
+Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<const void> owner,
+                           const ReadOptions& options) {
+  if (reinterpret_cast<uintptr_t>(file.data()) % kDataAlignment != 0) {
+    return InvalidArgument("the bytes of a .thimble file must begin at a multiple of 64");
+  }
+  TRY(const Sections sections, Split(file));
+  TRY(const std::vector<Tensor> tensors, ReadTensors(sections, owner));
+  if (options.verify_data) TRY_VOID(VerifyData(sections, tensors));
+  return ReadModel(sections, tensors);
+}
+
+Result<Model> ReadThimble(const std::string& path, const ReadOptions& options) {
+  TRY(const MappedFile file, MappedFile::Open(path));
+  Result<Model> model = ParseThimble(file.bytes(), file.owner(), options);
+  if (!model) return std::move(model).error().In(path);
+  return model;
+}
+
+}  // namespace thimble

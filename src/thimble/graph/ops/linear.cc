@@ -1,0 +1,48 @@
+#include "thimble/graph/ops/check.h"
+#include "thimble/graph/ops/table.h"
+
+namespace thimble {
+
+// y = x W^T + b
+Result<ValueType> InferLinear(const OpContext& c) {
+  TRY_VOID(CheckInputCount(c, 1));
+  TRY_VOID(CheckWeightCount(c, 1, 2));
+  TRY_VOID(CheckFloatInputs(c));
+  TRY_VOID(CheckMatrix(c, 0));
+  const Tensor& weight = c.weights[0];
+  if (weight.dim(1) != c.inputs[0].width) {
+    return InvalidData("its weight is " + ShapeText(weight.shape()) + ", its input has width " +
+                       std::to_string(c.inputs[0].width));
+  }
+  if (c.weights.size() == 2) TRY_VOID(CheckVector(c, 1, weight.dim(0)));
+  return ValueType{Element::kFloat32, c.inputs[0].rows, weight.dim(0)};
+}
+
+Cost CostLinear(const OpContext& c, const Workload& workload) {
+  const auto elements = static_cast<double>(c.weights[0].elements());
+  return {elements * static_cast<double>(workload.rows(c.inputs[0].rows)), WeightBytes(c)};
+}
+
+Result<ReferenceValue> ReferenceLinear(const OpContext& c, const PackedBatch& batch,
+                                       std::span<const ReferenceValue* const> inputs) {
+  const std::vector<float> weight = c.weights[0].ToFloats();
+  const std::vector<float> bias =
+      c.weights.size() == 2 ? c.weights[1].ToFloats() : std::vector<float>();
+  const auto outputs = static_cast<size_t>(c.weights[0].dim(0));
+  const auto width = static_cast<size_t>(c.weights[0].dim(1));
+  const size_t rows = batch.rows(c.inputs[0].rows);
+  ReferenceValue out =
+      MakeFloats({Element::kFloat32, c.inputs[0].rows, c.weights[0].dim(0)}, rows);
+  for (size_t r = 0; r < rows; ++r) {
+    const float* x = inputs[0]->floats.data() + r * width;
+    for (size_t n = 0; n < outputs; ++n) {
+      const float* w = weight.data() + n * width;
+      double sum = bias.empty() ? 0.0 : bias[n];
+      for (size_t k = 0; k < width; ++k) sum += static_cast<double>(x[k]) * w[k];
+      out.floats[r * outputs + n] = static_cast<float>(sum);
+    }
+  }
+  return out;
+}
+
+}  // namespace thimble

@@ -1,0 +1,43 @@
+#include "thimble/models/architecture.h"
+
+#include <nlohmann/json.hpp>
+
+#include "thimble/models/builders.h"
+#include "thimble/models/config.h"
+
+namespace thimble {
+namespace {
+
+struct Row {
+  std::string_view model_type;
+  Result<Graph> (*build)(const nlohmann::json&, const BuildOptions&, WeightSource&);
+};
+
+constexpr Row kModels[] = {
+#define MODEL(model_type, Function) {model_type, Function},
+#include "thimble/models/models.inc"
+#undef MODEL
+};
+
+}  // namespace
+
+std::string KnownArchitectures() {
+  std::string names;
+  for (const Row& row : kModels) names += (names.empty() ? "" : ", ") + std::string(row.model_type);
+  return names;
+}
+
+Result<Graph> BuildGraph(const nlohmann::json& config, const BuildOptions& options,
+                         WeightSource& weights) {
+  ConfigReader read(config);
+  const std::string type = read.Text("model_type", "");
+  TRY_VOID(read.status());
+  for (const Row& row : kModels) {
+    if (row.model_type == type) return row.build(config, options, weights);
+  }
+  return Unsupported(type.empty() ? "there is no \"model_type\"; known are " + KnownArchitectures()
+                                  : "\"model_type\" is \"" + type.substr(0, 40) +
+                                        "\"; known are " + KnownArchitectures());
+}
+
+}  // namespace thimble

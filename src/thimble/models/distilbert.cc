@@ -1,0 +1,82 @@
+// DistilBERT (Sanh et al. 2019): BERT's blocks without token types and pooler.
+#include "thimble/models/builders.h"
+#include "thimble/models/config.h"
+#include "thimble/models/encoder.h"
+
+namespace thimble {
+namespace {
+
+constexpr double kEpsilon = 1e-12;  // whatever the configuration says
+
+BlockNames Names(const std::string& layer) {
+  return {.query = layer + ".attention.q_lin",
+          .key = layer + ".attention.k_lin",
+          .value = layer + ".attention.v_lin",
+          .attention_out = layer + ".attention.out_lin",
+          .attention_norm = layer + ".sa_layer_norm",
+          .ffn_in = layer + ".ffn.lin1",
+          .ffn_out = layer + ".ffn.lin2",
+          .ffn_norm = layer + ".output_layer_norm"};
+}
+
+void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tied,
+           const BuildOptions& options, ValueId x) {
+  switch (options.task) {
+    case Task::kFeatures: break;
+    case Task::kSingleLabel:
+    case Task::kMultiLabel:
+    case Task::kRegression: {
+      ValueId pooled = layers.First("first_token", x);
+      pooled = layers.Linear("pre_classifier", pooled, block.hidden);
+      pooled = layers.Act("pre_classifier.activation", pooled, Activation::kRelu);
+      ClassifierHead(layers, "classifier", options, pooled);
+      break;
+    }
+    case Task::kMaskedLm: {
+      ValueId y = layers.Linear("vocab_transform", x, block.hidden);
+      y = layers.Act("vocab_transform.activation", y, block.activation);
+      y = layers.LayerNorm("vocab_layer_norm", y, kEpsilon);
+      const std::string decoder = tied ? "distilbert.embeddings.word_embeddings.weight"
+                                       : "vocab_projector.weight";
+      layers.Output("logits", layers.Linear("vocab_projector", y,
+                                            layers.Get(decoder, {vocabulary, block.hidden}),
+                                            layers.Get("vocab_projector.bias", {vocabulary})));
+      break;
+    }
+    default: TokenHead(layers, options.task, options, x);
+  }
+}
+
+}  // namespace
+
+Result<Graph> BuildDistilBert(const nlohmann::json& json, const BuildOptions& options,
+                              WeightSource& weights) {
+  ConfigReader read(json);
+  const BlockShape block{.heads = read.Size("n_heads", 12),
+                         .hidden = read.Size("dim", 768),
+                         .intermediate = read.Size("hidden_dim", 3072),
+                         .activation = read.Function("activation", "gelu"),
+                         .epsilon = kEpsilon};
+  const EmbeddingShape embeddings{.vocabulary = read.Size("vocab_size", 30522),
+                                  .positions = read.Size("max_position_embeddings", 512),
+                                  .types = 0,
+                                  .width = block.hidden,
+                                  .epsilon = kEpsilon,
+                                  .position_ids = {}};
+  const int64_t depth = read.Size("n_layers", 6);
+  const bool tied = read.Flag("tie_word_embeddings", true);
+  read.RequireDivides("n_heads", block.heads, "dim", block.hidden);
+  TRY_VOID(read.status());
+
+  Layers layers(weights);
+  ValueId x = BertEmbeddings(layers, "distilbert.embeddings", embeddings);
+  for (int64_t i = 0; i < depth && x != kNoValue; ++i) {
+    const std::string layer = "distilbert.transformer.layer." + std::to_string(i);
+    x = TransformerBlock(layers, Names(layer), layer, block, x);
+  }
+  layers.Output("last_hidden_state", x);
+  Heads(layers, block, embeddings.vocabulary, tied, options, x);
+  return std::move(layers).Finish(embeddings.positions);
+}
+
+}  // namespace thimble

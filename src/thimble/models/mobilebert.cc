@@ -1,0 +1,214 @@
+// MobileBERT (Sun et al. 2020): thin blocks between linear bottlenecks, stacked feed-forward networks,
+// NoNorm (an affine map) in place of LayerNorm, word embeddings widened by their neighbours.
+#include "thimble/models/builders.h"
+#include "thimble/models/config.h"
+#include "thimble/models/encoder.h"
+
+namespace thimble {
+namespace {
+
+// Norms that the original builds without passing its configured epsilon.
+constexpr double kDefaultEpsilon = 1e-5;
+
+struct MobileBertConfig {
+  int64_t vocabulary, positions, types;
+  int64_t embedding, hidden, bottleneck, intermediate;
+  int64_t layers, heads, feed_forwards;
+  Activation activation;
+  double epsilon;
+  bool no_norm, trigram, use_bottleneck, bottleneck_attention, shared_key_query;
+  bool pooler;  // "classifier_activation": dense and tanh on the first token
+
+  // Width inside a block.
+  int64_t inner() const { return use_bottleneck ? bottleneck : hidden; }
+};
+
+Result<MobileBertConfig> ReadMobileBertConfig(const nlohmann::json& json) {
+  ConfigReader read(json);
+  MobileBertConfig c{};
+  c.vocabulary = read.Size("vocab_size", 30522);
+  c.positions = read.Size("max_position_embeddings", 512);
+  c.types = read.Size("type_vocab_size", 2);
+  c.embedding = read.Size("embedding_size", 128);
+  c.hidden = read.Size("hidden_size", 512);
+  c.bottleneck = read.Size("intra_bottleneck_size", 128);
+  c.intermediate = read.Size("intermediate_size", 512);
+  c.layers = read.Size("num_hidden_layers", 24);
+  c.heads = read.Size("num_attention_heads", 4);
+  c.feed_forwards = read.Size("num_feedforward_networks", 4);
+  c.activation = read.Function("hidden_act", "relu");
+  c.epsilon = read.Epsilon("layer_norm_eps", 1e-12);
+  c.trigram = read.Flag("trigram_input", true);
+  c.use_bottleneck = read.Flag("use_bottleneck", true);
+  c.bottleneck_attention = read.Flag("use_bottleneck_attention", false);
+  c.shared_key_query = read.Flag("key_query_shared_bottleneck", true);
+  c.pooler = read.Flag("classifier_activation", true);
+  const std::string norm = read.Text("normalization_type", "no_norm");
+  c.no_norm = norm == "no_norm";
+  if (!c.no_norm && norm != "layer_norm") {
+    read.Fail(Unsupported("\"normalization_type\" is \"" + norm.substr(0, 40) +
+                          "\", must be \"no_norm\" or \"layer_norm\""));
+  }
+  read.RequireDivides("num_attention_heads", c.heads,
+                      c.use_bottleneck ? "intra_bottleneck_size" : "hidden_size", c.inner());
+  TRY_VOID(read.status());
+  return c;
+}
+
+class MobileBert {
+ public:
+  MobileBert(const MobileBertConfig& config, WeightSource& weights) : c_(config), layers_(weights) {}
+
+  Result<Graph> Build(const BuildOptions& options) && {
+    ValueId x = Embeddings();
+    for (int64_t i = 0; i < c_.layers && x != kNoValue; ++i) {
+      x = Block("mobilebert.encoder.layer." + std::to_string(i), x);
+    }
+    layers_.Output("last_hidden_state", x);
+    Heads(options, x);
+    return std::move(layers_).Finish(c_.positions);
+  }
+
+ private:
+  ValueId Norm(const std::string& name, ValueId x, double epsilon) {
+    return c_.no_norm ? layers_.Affine(name, x) : layers_.LayerNorm(name, x, epsilon);
+  }
+
+  // Norm(dense(x) + residual): every sub-layer ends this way.
+  ValueId Residual(const std::string& name, ValueId x, ValueId residual, int64_t width,
+                   double epsilon) {
+    const ValueId y = layers_.Linear(name + ".dense", x, width);
+    return Norm(name + ".LayerNorm", layers_.Add(name + ".residual", y, residual), epsilon);
+  }
+
+  ValueId Embeddings() {
+    const std::string p = "mobilebert.embeddings";
+    const ValueId ids = layers_.Input(kInputIds), types = layers_.Input(kTokenTypeIds);
+    ValueId x = layers_.Embedding(p + ".word_embeddings", ids, c_.vocabulary, c_.embedding);
+    if (c_.trigram) x = layers_.Trigram(p + ".trigram", x);
+    if (c_.trigram || c_.embedding != c_.hidden) {
+      x = layers_.Linear(p + ".embedding_transformation", x, c_.hidden);
+    }
+    x = layers_.Add(p + ".add_positions", x,
+                    layers_.Embedding(p + ".position_embeddings", layers_.Positions(ids),
+                                      c_.positions, c_.hidden));
+    x = layers_.Add(p + ".add_token_types", x,
+                    layers_.Embedding(p + ".token_type_embeddings", types, c_.types, c_.hidden));
+    return Norm(p + ".LayerNorm", x, kDefaultEpsilon);
+  }
+
+  ValueId Bottleneck(const std::string& name, ValueId x) {
+    return Norm(name + ".LayerNorm", layers_.Linear(name + ".dense", x, c_.bottleneck), c_.epsilon);
+  }
+
+  // What queries and keys, values, and the residual of the attention read.
+  struct BlockInputs {
+    ValueId query_key, value, residual;
+  };
+  BlockInputs Bottlenecks(const std::string& layer, ValueId x) {
+    if (!c_.use_bottleneck) return {x, x, x};
+    const ValueId z = Bottleneck(layer + ".bottleneck.input", x);
+    if (c_.bottleneck_attention) return {z, z, z};
+    if (c_.shared_key_query) return {Bottleneck(layer + ".bottleneck.attention", x), x, z};
+    return {x, x, z};
+  }
+
+  ValueId FeedForward(const std::string& intermediate, const std::string& output, ValueId x,
+                      double epsilon) {
+    ValueId f = layers_.Linear(intermediate + ".dense", x, c_.intermediate);
+    f = layers_.Act(intermediate + ".activation", f, c_.activation);
+    return Residual(output, f, x, c_.inner(), epsilon);
+  }
+
+  ValueId Block(const std::string& layer, ValueId x) {
+    const BlockInputs in = Bottlenecks(layer, x);
+    const std::string self = layer + ".attention.self";
+    const ValueId q = layers_.Linear(self + ".query", in.query_key, c_.inner());
+    const ValueId k = layers_.Linear(self + ".key", in.query_key, c_.inner());
+    const ValueId v = layers_.Linear(self + ".value", in.value, c_.inner());
+    ValueId a = layers_.Attention(self, q, k, v, c_.heads);
+    a = Residual(layer + ".attention.output", a, in.residual, c_.inner(), c_.epsilon);
+    for (int64_t i = 0; i + 1 < c_.feed_forwards && a != kNoValue; ++i) {
+      const std::string ffn = layer + ".ffn." + std::to_string(i);
+      a = FeedForward(ffn + ".intermediate", ffn + ".output", a, c_.epsilon);
+    }
+    a = FeedForward(layer + ".intermediate", layer + ".output", a, kDefaultEpsilon);
+    if (!c_.use_bottleneck) return a;
+    return Residual(layer + ".output.bottleneck", a, x, c_.hidden, c_.epsilon);
+  }
+
+  ValueId Pooled(ValueId x) {
+    ValueId pooled = layers_.First("mobilebert.pooler.first", x);
+    if (c_.pooler) {
+      pooled = layers_.Linear("mobilebert.pooler.dense", pooled, c_.hidden);
+      pooled = layers_.Act("mobilebert.pooler.activation", pooled, Activation::kTanh);
+    }
+    layers_.Output("pooler_output", pooled);
+    return pooled;
+  }
+
+  // The decoder's rows are the word embedding, continued by columns of its own up to the hidden size.
+  Weight Decoder() {
+    const Weight words =
+        layers_.Get("mobilebert.embeddings.word_embeddings.weight", {c_.vocabulary, c_.embedding});
+    if (c_.hidden == c_.embedding) return words;
+    const Weight rest = layers_.Transposed(
+        layers_.Get("cls.predictions.dense.weight", {c_.hidden - c_.embedding, c_.vocabulary}));
+    const std::vector<float> left = words.tensor.ToFloats(), right = rest.tensor.ToFloats();
+    if (left.empty() || right.empty()) return words;  // an error is pending
+    std::vector<float> rows;
+    rows.reserve(left.size() + right.size());
+    const int64_t extra = c_.hidden - c_.embedding;
+    for (int64_t v = 0; v < c_.vocabulary; ++v) {
+      rows.insert(rows.end(), left.begin() + v * c_.embedding, left.begin() + (v + 1) * c_.embedding);
+      rows.insert(rows.end(), right.begin() + v * extra, right.begin() + (v + 1) * extra);
+    }
+    return {"cls.predictions.decoder.weight", Tensor::FromFloats({c_.vocabulary, c_.hidden}, rows)};
+  }
+
+  void MaskedLmHead(ValueId x) {
+    if (c_.hidden < c_.embedding) {
+      layers_.Fail(InvalidData("\"hidden_size\" is smaller than \"embedding_size\", which leaves no "
+                               "masked language modelling head"));
+      return;
+    }
+    const std::string p = "cls.predictions";
+    ValueId y = layers_.Linear(p + ".transform.dense", x, c_.hidden);
+    y = layers_.Act(p + ".transform.activation", y, c_.activation);
+    y = layers_.LayerNorm(p + ".transform.LayerNorm", y, c_.epsilon);  // a true norm in every variant
+    const std::string bias = layers_.Has(p + ".bias") ? p + ".bias" : p + ".decoder.bias";
+    layers_.Output("logits", layers_.Linear(p + ".decoder", y, Decoder(),
+                                            layers_.Get(bias, {c_.vocabulary})));
+  }
+
+  void Heads(const BuildOptions& options, ValueId x) {
+    switch (options.task) {
+      case Task::kFeatures:
+        if (!c_.pooler || layers_.Has("mobilebert.pooler.dense.weight")) Pooled(x);
+        break;
+      case Task::kSingleLabel:
+      case Task::kMultiLabel:
+      case Task::kRegression: ClassifierHead(layers_, "classifier", options, Pooled(x)); break;
+      case Task::kMaskedLm: MaskedLmHead(x); break;
+      case Task::kPretraining:
+        MaskedLmHead(x);
+        layers_.Output("seq_relationship_logits",
+                       layers_.Linear("cls.seq_relationship", Pooled(x), 2));
+        break;
+      default: TokenHead(layers_, options.task, options, x);
+    }
+  }
+
+  const MobileBertConfig& c_;
+  Layers layers_;
+};
+
+}  // namespace
+
+Result<Graph> BuildMobileBert(const nlohmann::json& json, const BuildOptions& options,
+                              WeightSource& weights) {
+  TRY(const MobileBertConfig config, ReadMobileBertConfig(json));
+  return MobileBert(config, weights).Build(options);
+}
+
+}  // namespace thimble

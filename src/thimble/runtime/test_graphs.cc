@@ -1,0 +1,44 @@
+#include "thimble/runtime/test_graphs.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "thimble/base/half.h"
+
+namespace thimble {
+namespace {
+
+Tensor ToHalf(const Tensor& f32) {
+  std::vector<uint16_t> halves;
+  for (const float v : f32.floats()) halves.push_back(FloatToHalf(v));
+  return Tensor::Copy(DType::kF16, f32.shape(), std::as_bytes(std::span(halves)));
+}
+
+Tensor ToInt8(const Tensor& f32) {
+  const auto rows = static_cast<size_t>(f32.dim(0)), width = static_cast<size_t>(f32.dim(1));
+  std::vector<int8_t> q(rows * width);
+  // Kernels read scales for whole panels.
+  auto scales = std::make_shared<std::vector<float>>(RoundUp(rows, kPanelWidth), 0.0f);
+  for (size_t r = 0; r < rows; ++r) {
+    const std::span<const float> row = f32.floats().subspan(r * width, width);
+    float max = 0;
+    for (const float v : row) max = std::max(max, std::abs(v));
+    (*scales)[r] = max / 127;
+    for (size_t c = 0; c < width; ++c) {
+      q[r * width + c] = static_cast<int8_t>(std::lround(max > 0 ? row[c] * 127 / max : 0));
+    }
+  }
+  const std::span<const float> view(scales->data(), rows);
+  return Tensor::Copy(DType::kI8, f32.shape(), std::as_bytes(std::span(q)))
+      .WithScales(view, std::move(scales));
+}
+
+}  // namespace
+
+Tensor TestGraph::Convert(const Tensor& f32) {
+  if (weights_ == DType::kF16) return ToHalf(f32);
+  if (weights_ == DType::kI8) return ToInt8(f32);
+  return f32;
+}
+
+}  // namespace thimble

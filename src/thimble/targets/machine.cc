@@ -1,0 +1,81 @@
+#include "thimble/targets/machine.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <vector>
+
+#include "thimble/base/thread_pool.h"
+#include "thimble/targets/peak_loops.h"
+
+namespace thimble {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Calls slice(thread) on all threads at once until the time is up; the shortest round counts.
+template <class Slice>
+double ShortestRound(int threads, double seconds, const Slice& slice) {
+  ThreadPool pool(threads);
+  double best = 1e30;
+  const auto start = Clock::now();
+  do {
+    const auto round = Clock::now();
+    pool.ParallelFor(static_cast<size_t>(threads), [&](size_t i, size_t) { slice(i); });
+    best = std::min(best, SecondsSince(round));
+  } while (SecondsSince(start) < seconds);
+  return best;
+}
+
+}  // namespace
+
+double MeasureMultiplyPeak(MultiplyKind kind, std::string_view isa, int threads, double seconds) {
+  const PeakLoop loop = FindPeakLoop(kind, isa);
+  if (loop == nullptr) return 0;
+  constexpr uint64_t kSteps = 200000;
+  std::vector<uint64_t> macs(static_cast<size_t>(threads));
+  const double best = ShortestRound(threads, seconds, [&](size_t i) { macs[i] = loop(kSteps); });
+  return 2.0 * static_cast<double>(macs[0]) * threads / best;
+}
+
+double MeasureReadBandwidth(int threads, double seconds) {
+  constexpr size_t kBytesPerThread = size_t{192} << 20;
+  std::vector<std::vector<uint64_t>> buffers(static_cast<size_t>(threads));
+  for (auto& buffer : buffers) buffer.assign(kBytesPerThread / sizeof(uint64_t), 1);
+  std::vector<uint64_t> sums(buffers.size());
+  const double best = ShortestRound(threads, seconds, [&](size_t i) {
+    uint64_t sum = 0;
+    for (const uint64_t word : buffers[i]) sum += word;
+    sums[i] = sum;
+  });
+  // The sums are needed, so that the reads are.
+  const bool read = std::all_of(sums.begin(), sums.end(), [](uint64_t s) { return s != 0; });
+  return read ? static_cast<double>(kBytesPerThread) * threads / best : 0;
+}
+
+std::string ProcessorName() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    for (const std::string_view key : {"model name", "Model", "uarch"}) {
+      if (line.compare(0, key.size(), key) != 0) continue;
+      const size_t colon = line.find(": ");
+      if (colon != std::string::npos) return line.substr(colon + 2);
+    }
+  }
+  return "unknown processor";
+}
+
+uint64_t PeakResidentBytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace thimble
