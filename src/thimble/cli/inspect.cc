@@ -19,6 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int64_t kMaxSequenceLength = 1 << 20;  // for models that set no limit themselves
+
 struct Options {
   std::string model;
   int64_t sequence_length = 0;  // 0: 128, or the model's longest if that is less
@@ -192,7 +194,7 @@ Action SetupInspect(CLI::App& app) {
   app.add_option("MODEL", options->model, "a .thimble file")->required();
   app.add_option("--seq", options->sequence_length,
                  "tokens of the sequence that shapes and MACs are for (default: 128)")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(int64_t{1}, kMaxSequenceLength).description(""))
       ->type_name("N");
   app.add_flag("--json", options->json, "one JSON document");
   return [options] { return Run(*options); };
