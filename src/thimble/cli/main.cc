@@ -87,12 +87,12 @@ Error BadCall(const CLI::App& app, const CLI::ParseError& error,
 Status RunVerb(const Verb& verb, std::vector<std::string> arguments) {
   CLI::App app(std::string(verb.summary), std::string(verb.name));
   app.get_formatter()->column_width(34);
-  app.footer("\nExample:\n  " + std::string(verb.example));
+  app.footer("Example:\n  " + std::string(verb.example));
   const Action action = verb.setup(app);
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    return PrintText(app.help("thimble " + std::string(verb.name)));
+    return PrintText(app.help("thimble"));
   } catch (const CLI::ParseError& error) {
     return BadCall(app, error, arguments).In(verb.name);
   }
