@@ -44,52 +44,38 @@ THIMBLE_AMX HWY_INLINE void ConfigureAmx(size_t input_rows, size_t weights) {
   __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
-// Rows [first, first + rows) with 17 <= rows <= 32 by one or two panels.
-THIMBLE_AMX inline void MultiplyAmxWide(const LinearInt8Args& args, size_t first, size_t rows,
-                                        size_t col) {
-  alignas(64) int32_t sums[2 * kAmxRows * 2 * kPanelWidth];
-  constexpr size_t kSumsStride = 2 * kPanelWidth, kSumsBytes = kSumsStride * sizeof(int32_t);
-  const bool two = args.cols - col > kPanelWidth;
+// Tiles 0 to 3 = 17 to 32 rows by one or two panels. The lower tiles of rows share rows with the upper
+// where there are fewer than 32.
+THIMBLE_AMX HWY_INLINE void SumAmxWide(const LinearInt8Args& args, const TilePlace& place) {
   const size_t panel_bytes = Int8PanelBytes(args.inputs), stride = args.a_stride;
-  const int8_t* a0 = args.a + first * stride;
-  const int8_t* a1 = a0 + (rows - kAmxRows) * stride;  // shares rows with a0 where rows < 32
-  const int8_t* w0 = args.weight + col / kPanelWidth * panel_bytes;
-  const int8_t* w1 = two ? w0 + panel_bytes : w0;
+  const int8_t* upper = args.a + place.row * stride;
+  const int8_t* lower = upper + (place.rows - kAmxRows) * stride;
+  const int8_t* left = args.weight + place.col / kPanelWidth * panel_bytes;
+  const int8_t* right = place.cols > kPanelWidth ? left + panel_bytes : left;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   for (size_t k = 0; k < args.inputs; k += kInputBlock) {
-    _tile_loadd(6, w0, kInputBlock);
-    _tile_loadd(4, a0 + k, stride);
-    _tile_loadd(7, w1, kInputBlock);
-    _tile_loadd(5, a1 + k, stride);
+    _tile_loadd(6, left, kInputBlock);
+    _tile_loadd(4, upper + k, stride);
+    _tile_loadd(7, right, kInputBlock);
+    _tile_loadd(5, lower + k, stride);
     _tile_dpbssd(0, 4, 6);
     _tile_dpbssd(1, 4, 7);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
-    w0 += kAmxPanelStep;
-    w1 += kAmxPanelStep;
+    left += kAmxPanelStep;
+    right += kAmxPanelStep;
   }
-  int32_t* lower = sums + (rows - kAmxRows) * kSumsStride;
-  _tile_stored(0, sums, kSumsBytes);
-  _tile_stored(1, sums + kPanelWidth, kSumsBytes);
-  _tile_stored(2, lower, kSumsBytes);
-  _tile_stored(3, lower + kPanelWidth, kSumsBytes);
-  FinishSums(args, {first, col, rows, std::min(kSumsStride, args.cols - col)}, sums, kSumsStride);
 }
 
-// Rows [first, first + rows) with rows <= 16 by up to four panels.
-THIMBLE_AMX inline void MultiplyAmxNarrow(const LinearInt8Args& args, size_t first, size_t rows,
-                                          size_t col) {
-  alignas(64) int32_t sums[kAmxRows * 4 * kPanelWidth];
-  constexpr size_t kSumsStride = 4 * kPanelWidth, kSumsBytes = kSumsStride * sizeof(int32_t);
-  const size_t cols = std::min(kSumsStride, args.cols - col);
+// Tiles 0 to 3 = up to 16 rows by up to four panels.
+THIMBLE_AMX HWY_INLINE void SumAmxNarrow(const LinearInt8Args& args, const TilePlace& place) {
   const size_t panel_bytes = Int8PanelBytes(args.inputs), stride = args.a_stride;
-  const int8_t* a = args.a + first * stride;
-  const int8_t* w = args.weight + col / kPanelWidth * panel_bytes;
-  const bool second = cols > kPanelWidth, third = cols > 2 * kPanelWidth;
-  const bool fourth = cols > 3 * kPanelWidth;
+  const int8_t* a = args.a + place.row * stride;
+  const int8_t* w = args.weight + place.col / kPanelWidth * panel_bytes;
+  const size_t panels = (place.cols + kPanelWidth - 1) / kPanelWidth;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -98,46 +84,88 @@ THIMBLE_AMX inline void MultiplyAmxNarrow(const LinearInt8Args& args, size_t fir
     _tile_loadd(4, a + k, stride);
     _tile_loadd(5, w, kInputBlock);
     _tile_dpbssd(0, 4, 5);
-    if (second) {
+    if (panels > 1) {
       _tile_loadd(6, w + panel_bytes, kInputBlock);
       _tile_dpbssd(1, 4, 6);
     }
-    if (third) {
+    if (panels > 2) {
       _tile_loadd(7, w + 2 * panel_bytes, kInputBlock);
       _tile_dpbssd(2, 4, 7);
     }
-    if (fourth) {
+    if (panels > 3) {
       _tile_loadd(5, w + 3 * panel_bytes, kInputBlock);
       _tile_dpbssd(3, 4, 5);
     }
     w += kAmxPanelStep;
   }
-  _tile_stored(0, sums, kSumsBytes);
-  _tile_stored(1, sums + kPanelWidth, kSumsBytes);
-  _tile_stored(2, sums + 2 * kPanelWidth, kSumsBytes);
-  _tile_stored(3, sums + 3 * kPanelWidth, kSumsBytes);
-  FinishSums(args, {first, col, rows, cols}, sums, kSumsStride);
 }
+
+// The sums of one place wait in a buffer until the products of the next are under way, so that the
+// vector units finish one while the tile unit works on the other.
+class AmxSums {
+ public:
+  explicit AmxSums(const LinearInt8Args& args) : args_(args) {}
+
+  void FinishPrevious() {
+    if (place_.rows != 0) FinishSums(args_, place_, sums_, stride_);
+  }
+
+  THIMBLE_AMX HWY_INLINE void TakeWide(const TilePlace& place) {
+    place_ = place, stride_ = 2 * kPanelWidth;
+    constexpr size_t kBytes = 2 * kPanelWidth * sizeof(int32_t);
+    int32_t* lower = sums_ + (place.rows - kAmxRows) * stride_;
+    _tile_stored(0, sums_, kBytes);
+    _tile_stored(1, sums_ + kPanelWidth, kBytes);
+    _tile_stored(2, lower, kBytes);
+    _tile_stored(3, lower + kPanelWidth, kBytes);
+  }
+
+  THIMBLE_AMX HWY_INLINE void TakeNarrow(const TilePlace& place) {
+    place_ = place, stride_ = 4 * kPanelWidth;
+    constexpr size_t kBytes = 4 * kPanelWidth * sizeof(int32_t);
+    _tile_stored(0, sums_, kBytes);
+    _tile_stored(1, sums_ + kPanelWidth, kBytes);
+    _tile_stored(2, sums_ + 2 * kPanelWidth, kBytes);
+    _tile_stored(3, sums_ + 3 * kPanelWidth, kBytes);
+  }
+
+ private:
+  alignas(64) int32_t sums_[4 * kAmxRows * kPanelWidth];
+  size_t stride_ = 0;
+  TilePlace place_ = {};
+  const LinearInt8Args& args_;
+};
 
 // Pairs of tiles while more than 16 rows are left, then the rest.
 THIMBLE_AMX inline void LinearInt8Amx(const LinearInt8Args& args) noexcept {
-  const size_t rest = args.rows % (2 * kAmxRows);
-  const size_t narrow = rest <= kAmxRows ? rest : 0, wide = args.rows - narrow;
-  if (wide > 0) {
+  constexpr size_t kWideRows = 2 * kAmxRows, kWideCols = 2 * kPanelWidth;
+  constexpr size_t kNarrowCols = 4 * kPanelWidth;
+  const size_t rest = args.rows % kWideRows;
+  const size_t narrow_rows = rest <= kAmxRows ? rest : 0, wide_rows = args.rows - narrow_rows;
+  AmxSums sums(args);
+  if (wide_rows > 0) {
     ConfigureAmx(kAmxRows, 6);
-    for (size_t col = 0; col < args.cols; col += 2 * kPanelWidth) {
-      for (size_t row = 0; row < wide; row += 2 * kAmxRows) {
-        MultiplyAmxWide(args, row, std::min(2 * kAmxRows, wide - row), col);
+    for (size_t col = 0; col < args.cols; col += kWideCols) {
+      const size_t cols = std::min(kWideCols, args.cols - col);
+      for (size_t row = 0; row < wide_rows; row += kWideRows) {
+        const TilePlace place{row, col, std::min(kWideRows, wide_rows - row), cols};
+        SumAmxWide(args, place);
+        sums.FinishPrevious();
+        sums.TakeWide(place);
       }
     }
   }
-  if (narrow > 0) {
-    ConfigureAmx(narrow, 5);
-    for (size_t col = 0; col < args.cols; col += 4 * kPanelWidth) {
-      MultiplyAmxNarrow(args, wide, narrow, col);
+  if (narrow_rows > 0) {
+    ConfigureAmx(narrow_rows, 5);
+    for (size_t col = 0; col < args.cols; col += kNarrowCols) {
+      const TilePlace place{wide_rows, col, narrow_rows, std::min(kNarrowCols, args.cols - col)};
+      SumAmxNarrow(args, place);
+      sums.FinishPrevious();
+      sums.TakeNarrow(place);
     }
   }
   _tile_release();
+  sums.FinishPrevious();
 }
 
 #undef THIMBLE_AMX

@@ -27,6 +27,7 @@ HWY_INLINE uint32_t LargestMagnitude(const float* HWY_RESTRICT x, size_t width) 
   Ints largest[4] = {BroadcastInt(0), BroadcastInt(0), BroadcastInt(0), BroadcastInt(0)};
   size_t at = 0;
   for (; at + 4 * kLanes <= width; at += 4 * kLanes) {
+    THIMBLE_UNROLL
     for (size_t i = 0; i < 4; ++i) {
       largest[i] = Max(largest[i], And(BitsOf(Load(x + at + i * kLanes)), no_sign));
     }
@@ -89,7 +90,11 @@ HWY_INLINE void QuantizeFinite(const float* HWY_RESTRICT x, size_t width, float 
 }
 
 // The rule of QuantizeArgs for rows with infinities, NaN, or so small that the factor is infinite.
-inline void QuantizeSpecial(const float* x, size_t width, float largest, int8_t* q) {
+HWY_NOINLINE float QuantizeSpecial(const float* x, size_t width, int8_t* q) {
+  float largest = 0;
+  for (size_t i = 0; i < width; ++i) {
+    if (std::fabs(x[i]) > largest) largest = std::fabs(x[i]);  // NaN is not larger
+  }
   const float factor = 127.0f / largest;
   for (size_t i = 0; i < width; ++i) {
     const float y = std::isinf(x[i]) ? x[i] : x[i] * factor;
@@ -97,29 +102,34 @@ inline void QuantizeSpecial(const float* x, size_t width, float largest, int8_t*
                          : static_cast<int8_t>(std::nearbyint(std::clamp(y, -127.0f, 127.0f)));
   }
   std::fill(q + width, q + RoundUp(width, kQuantizedBlock), int8_t{0});
+  return largest;
 }
 
-inline void QuantizeRows(const QuantizeArgs& args) noexcept {
+// Gives the row's largest finite or infinite magnitude.
+HWY_INLINE float QuantizeRow(const float* x, size_t width, uint32_t magnitude, int8_t* q) {
   constexpr uint32_t kInfinity = 0x7F800000;
-  for (size_t r = 0; r < args.rows; ++r) {
-    const float* x = args.x + r * args.x_stride;
-    int8_t* q = args.q + r * args.q_stride;
-    const uint32_t bits = LargestMagnitude(x, args.width);
-    float largest = std::bit_cast<float>(bits);
-    if (bits > kInfinity) {  // NaN counts as nothing
-      largest = 0;
-      for (size_t i = 0; i < args.width; ++i) {
-        if (std::fabs(x[i]) > largest) largest = std::fabs(x[i]);
-      }
+  const float largest = std::bit_cast<float>(magnitude), factor = 127.0f / largest;
+  if (magnitude >= kInfinity || std::isinf(factor)) return QuantizeSpecial(x, width, q);
+  QuantizeFinite(x, width, factor, q);
+  return largest;
+}
+
+// Rows go through in small blocks: finding the largest of one hides the latency of folding another,
+// and they are still in the first-level cache when they are read again.
+inline void QuantizeRows(const QuantizeArgs& args) noexcept {
+  constexpr size_t kMaxRows = 8, kCachedFloats = 4096;
+  const size_t block = std::clamp<size_t>(kCachedFloats / (args.width + 1), 1, kMaxRows);
+  for (size_t first = 0; first < args.rows; first += block) {
+    const size_t rows = std::min(block, args.rows - first);
+    const float* x = args.x + first * args.x_stride;
+    uint32_t magnitudes[kMaxRows];
+    for (size_t r = 0; r < rows; ++r) {
+      magnitudes[r] = LargestMagnitude(x + r * args.x_stride, args.width);
     }
-    args.scales[r] = largest / 127.0f;
-    const float factor = 127.0f / largest;
-    if (bits == 0) {
-      std::fill(q, q + RoundUp(args.width, kQuantizedBlock), int8_t{0});
-    } else if (bits < kInfinity && !std::isinf(factor)) {
-      QuantizeFinite(x, args.width, factor, q);
-    } else {
-      QuantizeSpecial(x, args.width, largest, q);
+    for (size_t r = 0; r < rows; ++r) {
+      int8_t* q = args.q + (first + r) * args.q_stride;
+      args.scales[first + r] =
+          QuantizeRow(x + r * args.x_stride, args.width, magnitudes[r], q) / 127.0f;
     }
   }
 }
