@@ -107,7 +107,10 @@ Status Verify(const Graph& graph) {
 
 GraphCost ComputeCost(const Graph& graph, const Workload& workload) {
   GraphCost sum;
-  std::set<std::pair<const std::byte*, size_t>> counted;  // storage of tensors, to count tied ones once
+  // Tied weights count once. They share storage, or only their name where a file keeps one weight in
+  // two layouts.
+  std::set<std::pair<const std::byte*, size_t>> counted;
+  std::set<std::string_view> counted_names;
   for (const Node& node : graph.nodes) {
     NodeCost cost;
     std::vector<ValueType> types;
@@ -118,7 +121,9 @@ GraphCost ComputeCost(const Graph& graph, const Workload& workload) {
       const auto elements = static_cast<int64_t>(weight.tensor.elements());
       cost.parameters += elements;
       const std::span<const std::byte> data = weight.tensor.data();
-      if (counted.insert({data.data(), data.size()}).second) sum.parameters += elements;
+      const bool new_storage = counted.insert({data.data(), data.size()}).second;
+      const bool new_name = counted_names.insert(weight.name).second;
+      if (new_storage && new_name) sum.parameters += elements;
     }
     cost.cost = GetOp(node.op).cost({node.attrs, types, weights}, workload);
     sum.total.macs += cost.cost.macs;

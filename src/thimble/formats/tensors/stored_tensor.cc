@@ -31,7 +31,7 @@ constexpr StoredTypeRow kRows[] = {
 const StoredTypeRow& Row(StoredType type) { return kRows[static_cast<size_t>(type)]; }
 
 bool IsRowMajor(const StoredTensor& tensor) {
-  if (tensor.strides.empty()) return true;
+  if (tensor.strides.empty() || *ElementCount(tensor.shape) == 0) return true;
   int64_t expected = 1;
   for (size_t i = tensor.shape.size(); i-- > 0;) {
     // The stride of a dimension of size 1 is never used.
