@@ -2,8 +2,10 @@
 #
 #   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
-#   thimble_test(FILE.cc... [DEPS libs...])                        one gtest program per source
+#   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...])      one gtest program per source
 #   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
+#
+# Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -12,6 +14,15 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 find_package(Threads REQUIRED)
+
+find_program(THIMBLE_CCACHE ccache)
+if(THIMBLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${THIMBLE_CCACHE})
+endif()
+
+# What the tsan and the fuzz presets build.
+add_custom_target(threaded_tests)
+add_custom_target(fuzzers)
 
 add_library(thimble_options INTERFACE)
 target_include_directories(thimble_options INTERFACE
@@ -22,7 +33,8 @@ target_compile_options(thimble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
 if(THIMBLE_SANITIZE)
   target_compile_options(thimble_options INTERFACE
-    -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
+    -fno-sanitize=vptr)  # asks for type information, which half of the libraries do without
   target_link_options(thimble_options INTERFACE -fsanitize=${THIMBLE_SANITIZE})
 endif()
 if(THIMBLE_FUZZERS)
@@ -56,7 +68,7 @@ function(thimble_test)
     return()
   endif()
   find_package(GTest REQUIRED)
-  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LABELS" ${ARGN})
   foreach(source ${ARG_UNPARSED_ARGUMENTS})
     get_filename_component(name ${source} NAME_WE)
     get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
@@ -66,6 +78,10 @@ function(thimble_test)
     target_compile_definitions(${target} PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
     add_test(NAME ${target} COMMAND ${target})
+    set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+    if(threads IN_LIST ARG_LABELS)
+      add_dependencies(threaded_tests ${target})
+    endif()
   endforeach()
 endfunction()
 
@@ -78,10 +94,12 @@ function(thimble_fuzzer source)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE thimble_options ${ARG_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   # A short run in the test command; `seeds` are only read, new finds go to the build folder.
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz/corpus/${name})
   add_test(NAME fuzz_${name} COMMAND ${name} -max_total_time=5 -rss_limit_mb=1024 -timeout=5
     -print_final_stats=0 -artifact_prefix=${PROJECT_BINARY_DIR}/fuzz/${name}-
     ${PROJECT_BINARY_DIR}/fuzz/corpus/${name} ${ARG_SEEDS})
+  set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 60)
 endfunction()

@@ -33,8 +33,7 @@ Result<size_t> MetadataBytes(std::span<const std::byte> file) {
       std::memcmp(file.data() + 2 * kPrefix, fbs::MetadataIdentifier(), kPrefix) != 0) {
     return InvalidData("is not a .thimble file");
   }
-  const size_t bytes =
-      kPrefix + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(file.data());
+  const size_t bytes = kPrefix + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(file.data());
   if (bytes > file.size() || file.size() - bytes < sizeof(uint32_t)) {
     return InvalidData("is truncated: its metadata has " + std::to_string(bytes) +
                        " bytes, the file " + std::to_string(file.size()));
@@ -69,9 +68,8 @@ Result<Sections> Split(std::span<const std::byte> file) {
   sections.metadata_bytes = metadata_bytes;
   const size_t data_begin = DataBegin(metadata_bytes);
   if (data_begin > file.size() || file.size() - data_begin != sections.metadata->data_bytes()) {
-    return InvalidData("is truncated or has bytes appended: it has " +
-                       std::to_string(file.size()) + " bytes, its metadata says " +
-                       std::to_string(data_begin) + " + " +
+    return InvalidData("is truncated or has bytes appended: it has " + std::to_string(file.size()) +
+                       " bytes, its metadata says " + std::to_string(data_begin) + " + " +
                        std::to_string(sections.metadata->data_bytes()));
   }
   sections.data = file.subspan(data_begin);
@@ -84,7 +82,8 @@ class Budget {
  public:
   explicit Budget(size_t bytes) : left_(bytes) {}
   Status Spend(size_t bytes) {
-    if (bytes > left_) return InvalidData("is damaged: its metadata uses the same bytes many times");
+    if (bytes > left_)
+      return InvalidData("is damaged: its metadata uses the same bytes many times");
     left_ -= bytes;
     return {};
   }
@@ -123,16 +122,20 @@ bool InData(uint64_t offset, uint64_t bytes, uint64_t limit) {
 
 class TensorReader {
  public:
-  TensorReader(std::span<const std::byte> data, std::shared_ptr<const void> owner)
+  TensorReader(std::span<const std::byte> data, const std::shared_ptr<const void>& owner)
       : data_(data),
         limit_(data.size() < kPanelGuardBytes ? 0 : data.size() - kPanelGuardBytes),
-        owner_(std::move(owner)) {}
+        owner_(owner) {}
 
   Result<Tensor> Read(const fbs::Tensor& entry) const {
     const std::optional<DType> dtype = DTypeFromName(View(entry.dtype()));
     if (!dtype) return NeedsNewer("its type " + Quoted(View(entry.dtype())));
     if (entry.layout() > fbs::Layout::MAX) return NeedsNewer("its layout");
-    if (entry.shape()->size() > kMaxTensorRank) return InvalidData("its rank is out of range");
+    // The verifier looks at the alignment of fields, not of the elements of vectors.
+    const bool aligned = reinterpret_cast<uintptr_t>(entry.shape()->Data()) % alignof(int64_t) == 0;
+    if (!aligned || entry.shape()->size() > kMaxTensorRank) {
+      return InvalidData("its shape cannot be read");
+    }
     const auto layout = static_cast<Layout>(entry.layout());
     const Shape shape(entry.shape()->begin(), entry.shape()->end());
     const std::optional<size_t> bytes = StorageBytes(*dtype, shape, layout);
@@ -160,13 +163,13 @@ class TensorReader {
 
   std::span<const std::byte> data_;
   size_t limit_;
-  std::shared_ptr<const void> owner_;
+  const std::shared_ptr<const void>& owner_;
 };
 
 Result<std::vector<Tensor>> ReadTensors(const Sections& sections,
-                                        std::shared_ptr<const void> owner) {
+                                        const std::shared_ptr<const void>& owner) {
   static_assert(static_cast<Layout>(fbs::Layout::Panels) == Layout::kPanels);
-  const TensorReader reader(sections.data, std::move(owner));
+  const TensorReader reader(sections.data, owner);
   std::vector<Tensor> tensors;
   tensors.reserve(sections.metadata->tensors()->size());
   for (const fbs::Tensor* entry : *sections.metadata->tensors()) {
@@ -184,8 +187,7 @@ Status VerifyData(const Sections& sections, const std::vector<Tensor>& tensors) 
   }
   const auto* stored = reinterpret_cast<const uint32_t*>(sections.data.data() + offset);
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const uint32_t checksum =
-        Crc32c(std::as_bytes(tensors[i].scales()), Crc32c(tensors[i].data()));
+    const uint32_t checksum = Crc32c(std::as_bytes(tensors[i].scales()), Crc32c(tensors[i].data()));
     if (checksum != stored[i]) {
       return InvalidData("is damaged: the checksum of tensor " + std::to_string(i) +
                          " does not match");
@@ -251,8 +253,7 @@ Result<std::vector<ValueId>> CopyIds(const flatbuffers::Vector<int32_t>* ids, Bu
   return budget.Copy<ValueId>(ids);
 }
 
-Result<Node> ReadNode(const fbs::Node& stored, const std::vector<Tensor>& tensors,
-                      Budget& budget) {
+Result<Node> ReadNode(const fbs::Node& stored, const std::vector<Tensor>& tensors, Budget& budget) {
   const OpInfo* op = FindOp(View(stored.op()));
   if (op == nullptr) return NeedsNewer("its operation " + Quoted(View(stored.op())));
   Node node;
@@ -261,7 +262,8 @@ Result<Node> ReadNode(const fbs::Node& stored, const std::vector<Tensor>& tensor
   TRY(node.inputs, CopyIds(stored.inputs(), budget));
   node.weights.reserve(stored.weights()->size());
   for (const fbs::Weight* weight : *stored.weights()) {
-    if (weight->tensor() >= tensors.size()) return InvalidData("it names a tensor that is not there");
+    if (weight->tensor() >= tensors.size())
+      return InvalidData("it names a tensor that is not there");
     TRY(std::string name, budget.Copy(weight->name()));
     node.weights.push_back({std::move(name), tensors[weight->tensor()]});
   }
@@ -331,7 +333,7 @@ Result<TokenizerSpec> ReadTokenizer(const fbs::Tokenizer& stored, Budget& budget
   TokenizerSpec spec;
   spec.kind = static_cast<TokenizerKind>(stored.kind());
   TRY(spec.pieces, ReadPieces(stored));
-  TRY(spec.scores, budget.Copy<float>(stored.scores()));
+  TRY(spec.scores, budget.Copy<double>(stored.scores()));
   spec.basic_tokenize = stored.basic_tokenize();
   spec.clean_text = stored.clean_text();
   spec.lower_case = stored.lower_case();
@@ -387,7 +389,7 @@ Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<cons
     return InvalidArgument("the bytes of a .thimble file must begin at a multiple of 64");
   }
   TRY(const Sections sections, Split(file));
-  TRY(const std::vector<Tensor> tensors, ReadTensors(sections, std::move(owner)));
+  TRY(const std::vector<Tensor> tensors, ReadTensors(sections, owner));
   if (options.verify_data) TRY_VOID(VerifyData(sections, tensors));
   return ReadModel(sections, tensors);
 }

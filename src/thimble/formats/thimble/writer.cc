@@ -80,9 +80,7 @@ class DataPlan {
   }
 
  private:
-  size_t Take(size_t bytes) {
-    return std::exchange(end_, end_ + RoundUp(bytes, kDataAlignment));
-  }
+  size_t Take(size_t bytes) { return std::exchange(end_, end_ + RoundUp(bytes, kDataAlignment)); }
 
   std::vector<Entry> entries_;
   std::map<const std::byte*, std::vector<size_t>> by_address_;
@@ -169,18 +167,18 @@ class MetadataWriter {
     AttributeWriter writer(fbb_);
     Attributes attributes = node.attrs;
     std::visit([&](auto& a) { a.Visit(writer); }, attributes);
-    return fbs::CreateNode(fbb_, SharedText(GetOp(node.op).name), Text(node.name),
-                           Ids(node.inputs), fbb_.CreateVector(weights),
-                           fbb_.CreateVector(writer.attributes), static_cast<int32_t>(node.output));
+    return fbs::CreateNode(fbb_, SharedText(GetOp(node.op).name), Text(node.name), Ids(node.inputs),
+                           fbb_.CreateVector(weights), fbb_.CreateVector(writer.attributes),
+                           static_cast<int32_t>(node.output));
   }
 
   flatbuffers::Offset<fbs::Graph> WriteGraph() {
     const Graph& graph = model_.graph;
     Offsets<fbs::Value> values;
     for (const Value& value : graph.values) {
-      values.push_back(fbs::CreateValue(
-          fbb_, Text(value.name), static_cast<fbs::Element>(value.type.element),
-          static_cast<fbs::Rows>(value.type.rows), value.type.width));
+      values.push_back(fbs::CreateValue(fbb_, Text(value.name),
+                                        static_cast<fbs::Element>(value.type.element),
+                                        static_cast<fbs::Rows>(value.type.rows), value.type.width));
     }
     Offsets<fbs::Node> nodes;
     for (const Node& node : graph.nodes) nodes.push_back(WriteNode(node));
@@ -197,10 +195,10 @@ class MetadataWriter {
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Tensor>>> WriteTensors() {
     Offsets<fbs::Tensor> tensors;
     for (const Entry& entry : plan_.entries()) {
-      tensors.push_back(fbs::CreateTensor(
-          fbb_, SharedText(DTypeName(entry.form.dtype)), fbb_.CreateVector(entry.source.shape()),
-          static_cast<fbs::Layout>(entry.form.layout), entry.offset, entry.bytes,
-          entry.scales_offset));
+      tensors.push_back(fbs::CreateTensor(fbb_, SharedText(DTypeName(entry.form.dtype)),
+                                          fbb_.CreateVector(entry.source.shape()),
+                                          static_cast<fbs::Layout>(entry.form.layout), entry.offset,
+                                          entry.bytes, entry.scales_offset));
     }
     return fbb_.CreateVector(tensors);
   }
@@ -219,9 +217,8 @@ class MetadataWriter {
                                             token.normalized, token.single_word, token.lstrip,
                                             token.rstrip));
     }
-    const auto strip_accents = spec.strip_accents
-                                   ? flatbuffers::Optional<bool>(*spec.strip_accents)
-                                   : flatbuffers::Optional<bool>();
+    const auto strip_accents = spec.strip_accents ? flatbuffers::Optional<bool>(*spec.strip_accents)
+                                                  : flatbuffers::Optional<bool>();
     return fbs::CreateTokenizer(
         fbb_, static_cast<fbs::TokenizerKind>(spec.kind), Text(text), fbb_.CreateVector(ends),
         fbb_.CreateVector(spec.scores), spec.basic_tokenize, spec.clean_text, spec.lower_case,

@@ -1,0 +1,203 @@
+// thimble inspect: what a model consists of and what it costs.
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "thimble/base/file.h"
+#include "thimble/cli/command.h"
+#include "thimble/cli/console.h"
+#include "thimble/cli/lines.h"
+#include "thimble/formats/thimble/reader.h"
+
+namespace thimble::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMaxSequenceLength = 1 << 20;  // for models that set no limit themselves
+
+struct Options {
+  std::string model;
+  int64_t sequence_length = 0;  // 0: 128, or the model's longest if that is less
+  bool json = false;
+};
+
+struct Report {
+  Model model;
+  GraphCost cost;
+  int64_t sequence_length = 0;
+  size_t file_bytes = 0;
+  std::map<DType, size_t> bytes_by_type;  // storage shared by several nodes counts once
+};
+
+Result<Report> Measure(const Options& options) {
+  Report report;
+  TRY(const MappedFile file, MappedFile::Open(options.model));
+  report.file_bytes = file.bytes().size();
+  TRY(report.model, ReadThimble(options.model));
+  const int64_t longest = report.model.graph.max_sequence_length;
+  report.sequence_length = options.sequence_length;
+  if (report.sequence_length == 0) {
+    report.sequence_length = longest > 0 ? std::min<int64_t>(128, longest) : 128;
+  }
+  if (longest > 0 && report.sequence_length > longest) {
+    return InvalidArgument("--seq " + std::to_string(report.sequence_length) + ": " + options.model +
+                           " reads at most " + std::to_string(longest) + " tokens");
+  }
+  report.cost = ComputeCost(report.model.graph, {.tokens = report.sequence_length, .sequences = 1});
+  std::set<const std::byte*> counted;
+  for (const Node& node : report.model.graph.nodes) {
+    for (const Weight& weight : node.weights) {
+      if (counted.insert(weight.tensor.data().data()).second) {
+        report.bytes_by_type[weight.tensor.dtype()] += weight.tensor.bytes();
+      }
+    }
+  }
+  return report;
+}
+
+size_t WeightBytes(const Report& report) {
+  size_t bytes = 0;
+  for (const auto& [type, size] : report.bytes_by_type) bytes += size;
+  return bytes;
+}
+
+Shape OutputShape(const Report& report, const Node& node) {
+  const ValueType& type = report.model.graph.value(node.output).type;
+  return {Workload{.tokens = report.sequence_length, .sequences = 1}.rows(type.rows), type.width};
+}
+
+// --- For machines
+
+Json ReportJson(const Report& report) {
+  const Model& model = report.model;
+  Json by_type = Json::object(), provenance = Json::object(), nodes = Json::array();
+  Json outputs = Json::array();
+  for (const auto& [type, bytes] : report.bytes_by_type) by_type[std::string(DTypeName(type))] = bytes;
+  for (const auto& [key, text] : model.provenance) provenance[key] = text;
+  for (const GraphOutput& output : model.graph.outputs) outputs.push_back(output.name);
+  for (size_t i = 0; i < model.graph.nodes.size(); ++i) {
+    const Node& node = model.graph.nodes[i];
+    const NodeCost& cost = report.cost.nodes[i];
+    nodes.push_back({{"name", node.name},
+                     {"op", GetOp(node.op).name},
+                     {"shape", OutputShape(report, node)},
+                     {"params", cost.parameters},
+                     {"macs", static_cast<int64_t>(cost.cost.macs)}});
+  }
+  return {{"architecture", model.architecture},
+          {"task", TaskName(model.task)},
+          {"labels", model.labels},
+          {"parameters", report.cost.parameters},
+          {"macs", static_cast<int64_t>(report.cost.total.macs)},
+          {"sequence_length", report.sequence_length},
+          {"max_sequence_length", model.graph.max_sequence_length},
+          {"weight_bytes", WeightBytes(report)},
+          {"weight_bytes_by_type", std::move(by_type)},
+          {"file_bytes", report.file_bytes},
+          {"outputs", std::move(outputs)},
+          {"nodes", std::move(nodes)},
+          {"provenance", std::move(provenance)}};
+}
+
+// --- For people
+
+constexpr size_t kShownLabels = 12;
+
+std::string Padded(std::string text, size_t width, bool right = false) {
+  const size_t missing = text.size() < width ? width - text.size() : 0;
+  return right ? text.insert(0, missing, ' ') : text.append(missing, ' ');
+}
+
+std::string WeightTypes(const Node& node) {
+  std::vector<std::string> names;
+  for (const Weight& weight : node.weights) {
+    const std::string name(DTypeName(weight.tensor.dtype()));
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::string text;
+  for (const std::string& name : names) text.append(text.empty() ? "" : "+").append(name);
+  return text;
+}
+
+Status PrintNodes(const Report& report, Output& out) {
+  std::vector<std::vector<std::string>> rows = {{"node", "op", "shape", "weights", "params", "MACs"}};
+  for (size_t i = 0; i < report.model.graph.nodes.size(); ++i) {
+    const Node& node = report.model.graph.nodes[i];
+    const NodeCost& cost = report.cost.nodes[i];
+    rows.push_back({node.name, std::string(GetOp(node.op).name),
+                    ShapeText(OutputShape(report, node)), WeightTypes(node),
+                    cost.parameters == 0 ? "" : CountText(static_cast<double>(cost.parameters)),
+                    cost.cost.macs == 0 ? "" : CountText(cost.cost.macs)});
+  }
+  std::vector<size_t> widths(rows[0].size());
+  for (const auto& row : rows) {
+    for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t c = 0; c < row.size(); ++c) line += Padded(row[c], widths[c], c >= 4) + "  ";
+    line.erase(line.find_last_not_of(' ') + 1);
+    TRY_VOID(out.Line(line));
+  }
+  return {};
+}
+
+Status PrintReport(const Report& report, Output& out) {
+  const Model& model = report.model;
+  TRY_VOID(PrintNodes(report, out));
+  const auto fact = [&](const std::string& name, const std::string& text) {
+    return out.Line(Padded(name, 14) + text);
+  };
+  TRY_VOID(out.Line(""));
+  TRY_VOID(fact("architecture", model.architecture));
+  TRY_VOID(fact("task", std::string(TaskName(model.task))));
+  if (!model.labels.empty()) {
+    std::string labels;
+    for (size_t i = 0; i < std::min(model.labels.size(), kShownLabels); ++i) {
+      labels += (i == 0 ? "" : ", ") + model.labels[i];
+    }
+    if (model.labels.size() > kShownLabels) {
+      labels += ", ... (" + std::to_string(model.labels.size()) + " in all)";
+    }
+    TRY_VOID(fact("labels", labels));
+  }
+  TRY_VOID(fact("parameters", CountText(static_cast<double>(report.cost.parameters))));
+  TRY_VOID(fact("MACs", CountText(report.cost.total.macs) + " for one sequence of " +
+                            std::to_string(report.sequence_length) + " tokens"));
+  std::string weights = BytesText(static_cast<double>(WeightBytes(report)));
+  for (const auto& [type, bytes] : report.bytes_by_type) {
+    weights += ", " + std::string(DTypeName(type)) + " " + BytesText(static_cast<double>(bytes));
+  }
+  TRY_VOID(fact("weights", weights));
+  TRY_VOID(fact("file", BytesText(static_cast<double>(report.file_bytes))));
+  for (const auto& [key, text] : model.provenance) TRY_VOID(fact(key, text));
+  return {};
+}
+
+Status Run(const Options& options) {
+  TRY(const Report report, Measure(options));
+  Output out;
+  TRY_VOID(options.json ? out.Line(DumpJson(ReportJson(report))) : PrintReport(report, out));
+  return out.Flush();
+}
+
+}  // namespace
+
+Action SetupInspect(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model, "a .thimble file")->required();
+  app.add_option("--seq", options->sequence_length,
+                 "tokens of the sequence that shapes and MACs are for (default: 128)")
+      ->check(CLI::Range(int64_t{1}, kMaxSequenceLength).description(""))
+      ->type_name("N");
+  app.add_flag("--json", options->json, "one JSON document");
+  return [options] { return Run(*options); };
+}
+
+}  // namespace thimble::cli

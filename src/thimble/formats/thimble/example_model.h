@@ -1,0 +1,11 @@
+// A small model that uses every kind of thing a .thimble file can hold, for tests and fuzzing.
+#pragma once
+
+#include "thimble/formats/model.h"
+
+namespace thimble {
+
+// `dtype` (kF32, kF16 or kI8) is the type of its matrices.
+Model ExampleModel(DType dtype = DType::kF32);
+
+}  // namespace thimble

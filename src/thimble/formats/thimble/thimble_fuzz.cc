@@ -1,0 +1,70 @@
+// Any bytes as a .thimble file: a model that can be used and written again, or an error.
+//
+// The first byte of the input chooses: even, the rest is a file; odd, the rest is a list of edits
+// (place, value) of a valid file. The metadata's checksum is put right afterwards, or nothing
+// behind it would ever be reached.
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "thimble/formats/thimble/crc32c.h"
+#include "thimble/formats/thimble/example_model.h"
+#include "thimble/formats/thimble/file_layout.h"
+#include "thimble/formats/thimble/reader.h"
+#include "thimble/formats/thimble/writer.h"
+
+namespace thimble {
+namespace {
+
+std::string Edited(std::string file, std::string_view edits) {
+  constexpr size_t kEdit = 3;
+  for (; edits.size() >= kEdit; edits.remove_prefix(kEdit)) {
+    const size_t place =
+        static_cast<uint8_t>(edits[0]) * size_t{256} + static_cast<uint8_t>(edits[1]);
+    file[place % file.size()] = edits[2];
+  }
+  return file;
+}
+
+void Reseal(std::string& file) {
+  uint32_t size = 0;
+  if (file.size() < sizeof(size)) return;
+  std::memcpy(&size, file.data(), sizeof(size));
+  const size_t end = size_t{size} + sizeof(size);
+  if (end + sizeof(uint32_t) > file.size()) return;
+  const uint32_t checksum = Crc32c(std::as_bytes(std::span(file).first(end)));
+  std::memcpy(file.data() + end, &checksum, sizeof(checksum));
+}
+
+// A model that was accepted can be read everywhere, and what is written from it is accepted too.
+void Use(const Model& model) {
+  const Result<std::string> file = SerializeThimble(model);
+  THIMBLE_CHECK(file.has_value());
+  const Tensor aligned = Tensor::Copy(DType::kU8, {static_cast<int64_t>(file->size())},
+                                      std::as_bytes(std::span(*file)));
+  const Result<Model> again = ParseThimble(aligned.data(), nullptr, {.verify_data = true});
+  THIMBLE_CHECK(again.has_value());
+  THIMBLE_CHECK(*SerializeThimble(*again) == *file);
+}
+
+void Run(std::string_view input) {
+  static const std::string kValid = *SerializeThimble(ExampleModel(DType::kI8));
+  if (input.empty()) return;
+  const bool edits = (input[0] & 1) != 0;
+  input.remove_prefix(1);
+  std::string file = edits ? Edited(kValid, input) : std::string(input);
+  Reseal(file);
+  const Tensor aligned =
+      Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())}, std::as_bytes(std::span(file)));
+  const Result<Model> model = ParseThimble(aligned.data(), nullptr);
+  if (model.has_value()) Use(*model);
+}
+
+}  // namespace
+}  // namespace thimble
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  thimble::Run({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

@@ -1,0 +1,168 @@
+"""What the end-to-end tests share: running the program, and a checkpoint to run it on.
+
+Each test file is a unittest that ctest runs with THIMBLE naming the program; main() reports its cases
+in the form that gtest programs use, so that tools/test_summary.py counts them alike.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as xml
+
+THIMBLE = os.environ["THIMBLE"]
+# With sanitizers everything is about ten times slower; no run of these tests takes a second without.
+TIMEOUT_SECONDS = 60
+
+
+def run(*arguments, stdin=b"", **options):
+    """Runs the program to its end. Text in, a CompletedProcess with bytes out."""
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    return subprocess.run([THIMBLE, *map(str, arguments)], input=stdin, capture_output=True,
+                          timeout=TIMEOUT_SECONDS, **options)
+
+
+class TestCase(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="thimble-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def succeed(self, *arguments, **options):
+        """Runs, expects exit 0 and a silent standard error, returns standard output as text."""
+        result = run(*arguments, **options)
+        self.assertEqual((result.returncode, result.stderr.decode()), (0, ""), arguments)
+        return result.stdout.decode()
+
+    def fail_with(self, code, *arguments, **options):
+        """Runs, expects that exit code, nothing on standard output, one line on standard error."""
+        result = run(*arguments, **options)
+        line = result.stderr.decode()
+        self.assertEqual(result.returncode, code, (arguments, line))
+        self.assertEqual(result.stdout, b"", arguments)
+        self.assertRegex(line, r"\Athimble: [^\n]+\n\Z", arguments)
+        return line
+
+    def documents(self, *arguments, **options):
+        """Standard output as JSON lines."""
+        return [json.loads(line) for line in self.succeed(*arguments, **options).splitlines()]
+
+
+VOCABULARY = ("[PAD] [UNK] [CLS] [SEP] [MASK] a b c thimble ##s fit transform ##er ##ers in tiny "
+              "small , . ! ?").split()
+
+
+def bert_tensors(config):
+    """(name, shape) of a BERT for sequence classification, as transformers names them."""
+    h, i = config["hidden_size"], config["intermediate_size"]
+
+    def linear(name, outputs, inputs):
+        return [(name + ".weight", (outputs, inputs)), (name + ".bias", (outputs,))]
+
+    def norm(name):
+        return [(name + ".weight", (h,)), (name + ".bias", (h,))]
+
+    e = "bert.embeddings."
+    tensors = [(e + "word_embeddings.weight", (config["vocab_size"], h)),
+               (e + "position_embeddings.weight", (config["max_position_embeddings"], h)),
+               (e + "token_type_embeddings.weight", (config["type_vocab_size"], h))]
+    tensors += norm(e + "LayerNorm")
+    for layer in range(config["num_hidden_layers"]):
+        p = f"bert.encoder.layer.{layer}."
+        for part in ("query", "key", "value"):
+            tensors += linear(f"{p}attention.self.{part}", h, h)
+        tensors += linear(p + "attention.output.dense", h, h) + norm(p + "attention.output.LayerNorm")
+        tensors += linear(p + "intermediate.dense", i, h)
+        tensors += linear(p + "output.dense", h, i) + norm(p + "output.LayerNorm")
+    return tensors + linear("bert.pooler.dense", h, h) + linear("classifier", 3, h)
+
+
+def write_safetensors(path, tensors, seed=1):
+    """Writes random float32 tensors, given as (name, shape)."""
+    generator = random.Random(seed)
+    header, data = {}, bytearray()
+    for name, shape in tensors:
+        count = 1
+        for dimension in shape:
+            count *= dimension
+        begin = len(data)
+        data += struct.pack(f"<{count}f", *(generator.uniform(-0.5, 0.5) for _ in range(count)))
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, len(data)]}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def write_checkpoint(folder, **changes):
+    """A tiny BERT with three labels as a Hugging Face directory; `changes` override its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "architectures": ["BertForSequenceClassification"], "model_type": "bert",
+        "hidden_act": "gelu", "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "max_position_embeddings": 32, "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12, "vocab_size": len(VOCABULARY), "pad_token_id": 0,
+        "id2label": {"0": "no", "1": "maybe", "2": "yes"},
+        "label2id": {"no": 0, "maybe": 1, "yes": 2}, "problem_type": "single_label_classification",
+    }
+    config.update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 32}))
+    write_safetensors(folder / "model.safetensors", bert_tensors(config))
+    return folder
+
+
+class Report(unittest.TextTestResult):
+    """Keeps every outcome for the report."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.cases = []
+
+    def add(self, test, tag=None, message=""):
+        case = xml.Element("testcase", classname=type(test).__name__, status="run",
+                           name=str(test).split()[0])
+        if tag:
+            xml.SubElement(case, tag, message=str(message))
+        self.cases.append(case)
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.add(test)
+
+    def addFailure(self, test, error):
+        super().addFailure(test, error)
+        self.add(test, "failure", error[1])
+
+    def addError(self, test, error):
+        super().addError(test, error)
+        self.add(test, "failure", repr(error[1]))
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.add(test, "skipped", reason)
+
+    def addSubTest(self, test, subtest, error):
+        super().addSubTest(test, subtest, error)
+        if error:
+            self.add(test, "failure", error[1])
+
+
+def main():
+    name = sys.argv[1]
+    program = unittest.main(module="__main__", argv=sys.argv[:1], exit=False,
+                            testRunner=unittest.TextTestRunner(resultclass=Report))
+    output = os.environ.get("GTEST_OUTPUT", "")
+    if output.startswith("xml:"):
+        root = xml.Element("testsuites")
+        root.extend(program.result.cases)
+        folder = pathlib.Path(output.removeprefix("xml:"))
+        folder.mkdir(parents=True, exist_ok=True)
+        xml.ElementTree(root).write(folder / f"{name}.xml")
+    sys.exit(0 if program.result.wasSuccessful() else 1)
