@@ -1,7 +1,8 @@
 // int8 products on the tile unit (AMX): a panel is its weight operand as it lies.
 //
-// Many rows: two tiles of rows by two panels; few rows: one tile of exactly these rows by four panels.
-// Either keeps four products in flight, which covers their latency of 52 cycles at one in 16.
+// Many rows: two tiles of rows by two panels; few rows: one tile of exactly these rows by four
+// panels. Either keeps four products in flight, which covers their latency of 52 cycles at one
+// in 16.
 #if defined(THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_
 #undef THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_
@@ -31,9 +32,9 @@ struct alignas(64) AmxConfig {
   uint8_t rows[16] = {};
 };
 
-// Tiles 0 to 3 sum, 4 and 5 hold inputs, and so does nothing else: from `weights` on they hold weights.
-// Set up and given back (_tile_release) within one call, some 50 ns: no thread carries tile state into
-// a context switch, and nobody else's configuration is in the way.
+// Tiles 0 to 3 sum, 4 and 5 hold inputs, and so does nothing else: from `weights` on they hold
+// weights. Set up and given back (_tile_release) within one call, some 50 ns: no thread carries
+// tile state into a context switch, and nobody else's configuration is in the way.
 THIMBLE_AMX HWY_INLINE void ConfigureAmx(size_t input_rows, size_t weights) {
   AmxConfig config;
   for (size_t tile = 0; tile < 8; ++tile) {
@@ -49,8 +50,8 @@ struct AmxAhead {
   size_t first, lines;
 };
 
-// Tiles 0 to 3 = 17 to 32 rows by one or two panels. The lower tiles of rows share rows with the upper
-// where there are fewer than 32.
+// Tiles 0 to 3 = 17 to 32 rows by one or two panels. The lower tiles of rows share rows with the
+// upper where there are fewer than 32.
 THIMBLE_AMX HWY_INLINE void SumAmxWide(const LinearInt8Args& args, const TilePlace& place,
                                        const AmxAhead& ahead) {
   const size_t panel_bytes = Int8PanelBytes(args.inputs), stride = args.a_stride;
