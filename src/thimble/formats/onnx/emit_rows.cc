@@ -7,21 +7,21 @@
 
 namespace thimble {
 
+// The tokens that count are counted up to each, which keeps the shape [batch, sequence] in sight of shape
+// inference; a range expanded to the shape of the ids would not, and fusions that compare shapes fail.
 std::string OnnxEmitter::EmitPositionIds(const Node& node) {
   const auto& attrs = *std::get_if<PositionIdsAttrs>(&node.attrs);
-  if (attrs.skip_id >= 0) {
-    // Counted are the tokens up to here that are not skipped; a skipped one gets offset - 1.
-    const std::string skipped = Op("Equal", node, {In(node), onnx_.Int64(attrs.skip_id)});
-    const std::string counts = Op("Cast", node, {Op("Not", node, {skipped})}, {{"to", kOnnxInt64}});
-    const std::string index =
-        Op("Mul", node, {Op("CumSum", node, {counts, onnx_.Int64(1)}), counts});
-    return Op("Add", node, {index, onnx_.Int64(attrs.offset - 1)});
+  if (attrs.skip_id < 0) {
+    const std::string zeros = Op("Sub", node, {In(node), In(node)});
+    const std::string ones = Op("Add", node, {zeros, onnx_.Int64(1)});
+    const std::string count = Op("CumSum", node, {ones, onnx_.Int64(1)});
+    return Op("Add", node, {count, onnx_.Int64(attrs.offset - 1)});
   }
-  const std::string shape = Op("Shape", node, {In(node)});
-  const std::string length = Op("Gather", node, {shape, onnx_.Int64(1)}, {{"axis", int64_t{0}}});
-  const std::string end = Op("Add", node, {length, onnx_.Int64(attrs.offset)});
-  const std::string row = Op("Range", node, {onnx_.Int64(attrs.offset), end, onnx_.Int64(1)});
-  return Op("Expand", node, {row, shape});
+  const std::string skipped = Op("Equal", node, {In(node), onnx_.Int64(attrs.skip_id)});
+  const std::string counts = Op("Cast", node, {Op("Not", node, {skipped})}, {{"to", kOnnxInt64}});
+  const std::string index =
+      Op("Mul", node, {Op("CumSum", node, {counts, onnx_.Int64(1)}), counts});
+  return Op("Add", node, {index, onnx_.Int64(attrs.offset - 1)});
 }
 
 std::string OnnxEmitter::EmitEmbedding(const Node& node) {
