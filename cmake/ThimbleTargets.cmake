@@ -34,6 +34,10 @@ target_compile_options(thimble_options INTERFACE
 if(THIMBLE_SANITIZE)
   target_compile_options(thimble_options INTERFACE
     -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(THIMBLE_SANITIZE MATCHES "undefined")
+    # The check of dynamic types needs the run-time type information that device code is built without.
+    target_compile_options(thimble_options INTERFACE -fno-sanitize=vptr)
+  endif()
   target_link_options(thimble_options INTERFACE -fsanitize=${THIMBLE_SANITIZE})
 endif()
 if(THIMBLE_FUZZERS)
