@@ -33,11 +33,8 @@ target_compile_options(thimble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
 if(THIMBLE_SANITIZE)
   target_compile_options(thimble_options INTERFACE
-    -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  if(THIMBLE_SANITIZE MATCHES "undefined")
-    # The check of dynamic types needs the run-time type information that device code is built without.
-    target_compile_options(thimble_options INTERFACE -fno-sanitize=vptr)
-  endif()
+    -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
+    -fno-sanitize=vptr)  # asks for type information, which half of the libraries do without
   target_link_options(thimble_options INTERFACE -fsanitize=${THIMBLE_SANITIZE})
 endif()
 if(THIMBLE_FUZZERS)

@@ -1,11 +1,14 @@
 // thimble predict: classify, tag, answer or embed lines of text.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "thimble/cli/command.h"
+#include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/runtime/predictor.h"
@@ -15,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct PredictOptions {
   std::string model, input = "-";
   bool json = false, jsonl = false, ids = false, logits = false, hidden = false, all = false;
   int threads = 1;
@@ -57,29 +60,12 @@ Result<PredictorInput> ReadIds(const nlohmann::json& object) {
   return input;
 }
 
-Result<std::string> ReadText(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return InvalidData(std::string("no \"") + key + "\"");
-  if (!found->is_string()) return InvalidData(std::string("\"") + key + "\" is not a string");
-  return found->get<std::string>();
-}
-
-Result<PredictorInput> ReadObject(const nlohmann::json& object) {
-  PredictorInput input;
-  if (object.contains("question")) {
-    TRY(input.text, ReadText(object, "question"));
-    TRY(input.pair, ReadText(object, "context"));
-    return input;
-  }
-  TRY(input.text, ReadText(object, "text"));
-  if (object.contains("text_pair")) TRY(input.pair, ReadText(object, "text_pair"));
-  return input;
-}
-
-Result<PredictorInput> ReadInput(const std::string& line, const Options& options) {
+Result<PredictorInput> ReadInput(const std::string& line, const PredictOptions& options) {
   if (!options.jsonl && !options.ids) return PredictorInput{.text = line};
   TRY(const nlohmann::json object, ParseJsonLine(line));
-  return options.ids ? ReadIds(object) : ReadObject(object);
+  if (options.ids) return ReadIds(object);
+  TRY(TextLine text, TextLineOf(object));
+  return PredictorInput{.text = std::move(text.text), .pair = std::move(text.pair)};
 }
 
 // --- Output: one Prediction to one JSON object
@@ -234,7 +220,7 @@ std::string Human(const Json& result) {
 
 // --- The run
 
-std::vector<std::string> RawOutputs(const Options& options, const Model& model) {
+std::vector<std::string> RawOutputs(const PredictOptions& options, const Model& model) {
   std::vector<std::string> names;
   if (options.logits && model.task != Task::kFeatures) {
     names.push_back("logits");
@@ -253,7 +239,7 @@ struct Totals {
 
 class Runner {
  public:
-  Runner(const Options& options, const Model& model, Predictor predictor,
+  Runner(const PredictOptions& options, const Model& model, Predictor predictor,
          std::vector<std::string> raw)
       : options_(options), model_(model), predictor_(std::move(predictor)), raw_(std::move(raw)) {}
 
@@ -293,7 +279,7 @@ class Runner {
   const Totals& totals() const { return totals_; }
 
  private:
-  const Options& options_;
+  const PredictOptions& options_;
   const Model& model_;
   Predictor predictor_;
   std::vector<std::string> raw_;
@@ -302,23 +288,21 @@ class Runner {
   Totals totals_;
 };
 
-Status Run(const Options& options) {
-  TRY(const MappedFile file, MappedFile::Open(options.model));
-  Result<Model> model = ReadThimble(file);
-  if (!model.has_value()) return std::move(model).error().In(options.model);
-  std::vector<std::string> raw = RawOutputs(options, *model);
-  TRY(Predictor predictor, Predictor::Create(*model, {.threads = options.threads,
+Status RunPredict(const PredictOptions& options) {
+  TRY(const Model model, ReadThimble(options.model));
+  std::vector<std::string> raw = RawOutputs(options, model);
+  TRY(Predictor predictor, Predictor::Create(model, {.threads = options.threads,
                                                       .raw_outputs = raw,
                                                       .max_length = options.max_length}));
-  Runner runner(options, *model, std::move(predictor), std::move(raw));
+  Runner runner(options, model, std::move(predictor), std::move(raw));
   TRY(LineReader lines, LineReader::Open(options.input));
   const size_t batch = options.batch != 0 ? options.batch : lines.interactive() ? 1 : 32;
   Output output;
   std::string line;
-  for (size_t number = 1;; ++number) {
+  while (true) {
     TRY(const bool more, lines.Next(line));
     if (!more) break;
-    TRY_VOID(runner.Add(number, line));
+    TRY_VOID(runner.Add(lines.line_number(), line));
     if (runner.pending() == batch) TRY_VOID(runner.Flush(output));
   }
   TRY_VOID(runner.Flush(output));
@@ -335,4 +319,28 @@ Status Run(const Options& options) {
 }
 
 }  // namespace
+
+Action SetupPredict(CLI::App& app) {
+  auto o = std::make_shared<PredictOptions>();
+  app.add_option("model", o->model, "a .thimble file")->required();
+  app.add_option("input", o->input, "a file with one text per line, or - for standard input")
+      ->capture_default_str();
+  app.add_flag("--json", o->json, "one JSON object per line");
+  app.add_flag("--jsonl", o->jsonl,
+               R"(lines are {"text"}, {"text", "text_pair"} or {"question", "context"})");
+  app.add_flag("--ids", o->ids,
+               R"(lines are {"input_ids", "token_type_ids", "attention_mask"}; the last two may be absent)");
+  app.add_flag("--all", o->all, "every label with its score, not only those that apply");
+  app.add_flag("--logits", o->logits, "add the logits (with --json)");
+  app.add_flag("--hidden", o->hidden, "add the last hidden state (with --json)");
+  app.add_option("--threads,--num_threads", o->threads, "threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--batch", o->batch, "sequences that run together; 0: 32, at a terminal 1")
+      ->capture_default_str();
+  app.add_option("--max-length", o->max_length, "tokens per sequence; 0: what the model takes")
+      ->capture_default_str();
+  return [o] { return RunPredict(*o); };
+}
+
 }  // namespace thimble::cli

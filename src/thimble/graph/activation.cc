@@ -55,7 +55,7 @@ double ApplyActivation(Activation function, double x) {
     case Activation::kIdentity: return x;
     case Activation::kRelu: return std::max(x, 0.0);
     case Activation::kRelu6: return std::clamp(x, 0.0, 6.0);
-    case Activation::kRelu2: return x > 0 ? x * x : 0;
+    case Activation::kRelu2: return std::max(x, 0.0) * std::max(x, 0.0);
     case Activation::kGelu: return Gelu(x);
     case Activation::kGeluTanh: return GeluTanh(x);
     case Activation::kQuickGelu: return x * Sigmoid(1.702 * x);

@@ -18,6 +18,10 @@ Result<ValueType> InferNode(const Node& node, std::span<const ValueType> input_t
   for (const Weight& weight : node.weights) weights.push_back(weight.tensor);
   Result<ValueType> type = op.infer({node.attrs, input_types, weights});
   if (!type.has_value()) return std::move(type).error().In(place());
+  if (type->width < 1 || type->width > kMaxWidth) {
+    return InvalidData(place() + " gives rows of width " + std::to_string(type->width) +
+                       ", the most is " + std::to_string(kMaxWidth));
+  }
   return type;
 }
 
@@ -56,6 +60,9 @@ Status Verify(const Graph& graph) {
   for (const ValueId id : graph.inputs) {
     if (!in_range(id)) return InvalidData("an input of the graph is not a value");
     if (defined[Index(id)]) return InvalidData("input " + graph.value(id).name + " is listed twice");
+    if (graph.value(id).name != kInputIds && graph.value(id).name != kTokenTypeIds) {
+      return InvalidData("input '" + graph.value(id).name + "' is not one that executors can fill");
+    }
     if (graph.value(id).type != ValueType{Element::kInt32, Rows::kTokens, 1}) {
       return InvalidData("input " + graph.value(id).name + " is not a column of ids");
     }
@@ -91,6 +98,10 @@ Status Verify(const Graph& graph) {
     }
   }
   if (graph.outputs.empty()) return InvalidData("the graph has no output");
+  for (size_t i = 0; i < defined.size(); ++i) {
+    if (!defined[i]) return InvalidData("value " + graph.values[i].name + " is not computed");
+  }
+  if (graph.max_sequence_length < 1) return InvalidData("the longest sequence has no token");
   return {};
 }
 
@@ -122,9 +133,30 @@ GraphCost ComputeCost(const Graph& graph, const Workload& workload) {
   return sum;
 }
 
+namespace {
+
+Status CheckBatch(const PackedBatch& batch) {
+  if (batch.offsets.size() < 2 || batch.offsets.front() != 0) {
+    return InvalidArgument("the batch has no sequence");
+  }
+  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
+    if (batch.offsets[s] >= batch.offsets[s + 1]) {
+      return InvalidArgument("sequence " + std::to_string(s) + " of the batch is empty");
+    }
+  }
+  if (!batch.mask.empty() && batch.mask.size() != batch.tokens()) {
+    return InvalidArgument("the mask has " + std::to_string(batch.mask.size()) + " entries for " +
+                           std::to_string(batch.tokens()) + " tokens");
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::vector<ReferenceValue>> RunReference(const Graph& graph, const PackedBatch& batch,
                                                  std::span<const std::span<const int32_t>> inputs,
                                                  std::span<const std::string_view> outputs) {
+  TRY_VOID(CheckBatch(batch));
   std::vector<ReferenceValue> values(graph.values.size());
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     if (i >= inputs.size() || inputs[i].size() != batch.tokens()) {

@@ -52,6 +52,9 @@ struct ValueType {
   bool operator==(const ValueType&) const = default;
 };
 
+// No row is wider: what a shape rule multiplies cannot overflow, nor name memory that no weight backs.
+inline constexpr int64_t kMaxWidth = int64_t{1} << 24;
+
 // --- Attributes, one struct per operation that has any. Visit names each field once, for printing,
 // --- comparing and serializing alike.
 
@@ -82,7 +85,7 @@ struct ActivationAttrs {
   template <class V> void Visit(V&& v) { v("function", function); }
 };
 
-enum class PoolKind : uint8_t { kFirst, kMean };  // kMean leaves masked tokens out
+enum class PoolKind : uint8_t { kFirst, kMean };  // kMean leaves masked tokens out; all masked: 0
 struct PoolAttrs {
   PoolKind kind = PoolKind::kFirst;
   template <class V> void Visit(V&& v) { v("kind", kind); }

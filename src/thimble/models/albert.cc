@@ -27,15 +27,19 @@ Result<AlbertConfig> ReadAlbertConfig(const nlohmann::json& json) {
                   .width = read.Size("embedding_size", 128),
                   .epsilon = c.block.epsilon,
                   .position_ids = {}};
-  c.layers = read.Size("num_hidden_layers", 12);
-  c.groups = read.Size("num_hidden_groups", 1);
-  c.inner_layers = read.Size("inner_group_num", 1);
+  c.layers = read.Count("num_hidden_layers", 12);
+  c.groups = read.Count("num_hidden_groups", 1);
+  c.inner_layers = read.Count("inner_group_num", 1);
   c.tied = read.Flag("tie_word_embeddings", true);
   read.RequireDivides("num_attention_heads", c.block.heads, "hidden_size", c.block.hidden);
-  read.Require("position_embedding_type", "absolute");
   if (c.groups > c.layers) {
     read.Fail(InvalidData("\"num_hidden_groups\" " + std::to_string(c.groups) +
                           " is more than \"num_hidden_layers\" " + std::to_string(c.layers)));
+  }
+  if (c.layers * c.inner_layers > kMostLayers) {
+    read.Fail(InvalidData("\"num_hidden_layers\" " + std::to_string(c.layers) +
+                          " times \"inner_group_num\" " + std::to_string(c.inner_layers) +
+                          " is more than " + std::to_string(kMostLayers) + " layers"));
   }
   TRY_VOID(read.status());
   return c;
@@ -60,6 +64,12 @@ ValueId Pooler(Layers& layers, const AlbertConfig& c, ValueId x) {
   return pooled;
 }
 
+// Twice rounded, as the original computes it: layer 9 of 18 in 14 groups is in group 6, not 7.
+int64_t GroupOf(int64_t layer, const AlbertConfig& c) {
+  const double per_group = static_cast<double>(c.layers) / static_cast<double>(c.groups);
+  return static_cast<int64_t>(static_cast<double>(layer) / per_group);
+}
+
 void MaskedLmHead(Layers& layers, const AlbertConfig& c, ValueId x) {
   const std::string p = "predictions";
   ValueId y = layers.Linear(p + ".dense", x, c.embeddings.width);
@@ -82,7 +92,7 @@ Result<Graph> BuildAlbert(const nlohmann::json& json, const BuildOptions& option
   ValueId x = BertEmbeddings(layers, "albert.embeddings", c.embeddings);
   x = layers.Linear("albert.encoder.embedding_hidden_mapping_in", x, c.block.hidden);
   for (int64_t i = 0; i < c.layers && x != kNoValue; ++i) {
-    const int64_t group = i * c.groups / c.layers;
+    const int64_t group = GroupOf(i, c);
     for (int64_t inner = 0; inner < c.inner_layers && x != kNoValue; ++inner) {
       const std::string weights_at = "albert.encoder.albert_layer_groups." + std::to_string(group) +
                                      ".albert_layers." + std::to_string(inner);
@@ -98,9 +108,19 @@ Result<Graph> BuildAlbert(const nlohmann::json& json, const BuildOptions& option
       break;
     case Task::kSingleLabel:
     case Task::kMultiLabel:
-    case Task::kRegression: ClassifierHead(layers, "classifier", options, Pooler(layers, c, x)); break;
-    case Task::kMaskedLm: MaskedLmHead(layers, c, x); break;
-    default: TokenHead(layers, options.task, options, x);
+    case Task::kRegression:
+      ClassifierHead(layers, "classifier", options, Pooler(layers, c, x));
+      break;
+    case Task::kMaskedLm:
+      MaskedLmHead(layers, c, x);
+      break;
+    case Task::kPretraining:  // the order of two sentences instead of their relation
+      MaskedLmHead(layers, c, x);
+      layers.Output("seq_relationship_logits",
+                    layers.Linear("sop_classifier.classifier", Pooler(layers, c, x), 2));
+      break;
+    default:
+      TokenHead(layers, options.task, options, x);
   }
   return std::move(layers).Finish(c.embeddings.positions);
 }

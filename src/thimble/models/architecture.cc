@@ -31,6 +31,9 @@ Result<Graph> BuildGraph(const nlohmann::json& config, const BuildOptions& optio
                          WeightSource& weights) {
   ConfigReader read(config);
   const std::string type = read.Text("model_type", "");
+  read.Require("position_embedding_type", "absolute");
+  read.RequireFlag("is_decoder", false);
+  read.RequireFlag("add_cross_attention", false);
   TRY_VOID(read.status());
   for (const Row& row : kModels) {
     if (row.model_type == type) return row.build(config, options, weights);

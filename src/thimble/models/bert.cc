@@ -20,7 +20,7 @@ Result<BertConfig> ReadBertConfig(const nlohmann::json& json) {
   c.block.intermediate = read.Size("intermediate_size", 3072);
   c.block.activation = read.Function("hidden_act", "gelu");
   c.block.epsilon = read.Epsilon("layer_norm_eps", 1e-12);
-  c.layers = read.Size("num_hidden_layers", 12);
+  c.layers = read.Count("num_hidden_layers", 12);
   c.embeddings = {.vocabulary = read.Size("vocab_size", 30522),
                   .positions = read.Size("max_position_embeddings", 512),
                   .types = read.Size("type_vocab_size", 2),
@@ -28,8 +28,6 @@ Result<BertConfig> ReadBertConfig(const nlohmann::json& json) {
                   .epsilon = c.block.epsilon,
                   .position_ids = {}};
   read.RequireDivides("num_attention_heads", c.block.heads, "hidden_size", c.block.hidden);
-  read.Require("position_embedding_type", "absolute");
-  read.RequireFlag("is_decoder", false);
   TRY_VOID(read.status());
   return c;
 }

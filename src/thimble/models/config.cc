@@ -34,6 +34,10 @@ int64_t ConfigReader::Size(const char* key, int64_t fallback) {
   return Integer(key, fallback, 1, kLargestSize);
 }
 
+int64_t ConfigReader::Count(const char* key, int64_t fallback) {
+  return Integer(key, fallback, 1, kMostLayers);
+}
+
 int64_t ConfigReader::Integer(const char* key, int64_t fallback, int64_t least, int64_t most) {
   const nlohmann::json* value = Find(key);
   if (value == nullptr) return fallback;

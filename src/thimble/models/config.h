@@ -17,6 +17,8 @@
 
 namespace thimble {
 
+inline constexpr int64_t kMostLayers = 1024;
+
 class ConfigReader {
  public:
   explicit ConfigReader(const nlohmann::json& config);
@@ -24,6 +26,8 @@ class ConfigReader {
   // A dimension or count in [1, 2^20]; `fallback` where the key is missing, as Hugging Face's own
   // configuration classes have it.
   int64_t Size(const char* key, int64_t fallback);
+  // How often something is built, in [1, kMostLayers]: a file must not make a graph without end.
+  int64_t Count(const char* key, int64_t fallback);
   // An integer in [least, most].
   int64_t Integer(const char* key, int64_t fallback, int64_t least, int64_t most);
   // A small positive number, as epsilons are.

@@ -63,7 +63,7 @@ Result<Graph> BuildDistilBert(const nlohmann::json& json, const BuildOptions& op
                                   .width = block.hidden,
                                   .epsilon = kEpsilon,
                                   .position_ids = {}};
-  const int64_t depth = read.Size("n_layers", 6);
+  const int64_t depth = read.Count("n_layers", 6);
   const bool tied = read.Flag("tie_word_embeddings", true);
   read.RequireDivides("n_heads", block.heads, "dim", block.hidden);
   TRY_VOID(read.status());

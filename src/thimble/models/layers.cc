@@ -65,8 +65,12 @@ ValueId Layers::Attention(const std::string& name, ValueId q, ValueId k, ValueId
                       AttentionAttrs{heads, 1.0 / std::sqrt(head_width)});
 }
 
-ValueId Layers::First(const std::string& name, ValueId x) {
-  return builder_.Add(OpKind::kPool, name, {x}, {}, PoolAttrs{PoolKind::kFirst});
+ValueId Layers::Pool(const std::string& name, ValueId x, PoolKind kind) {
+  return builder_.Add(OpKind::kPool, name, {x}, {}, PoolAttrs{kind});
+}
+
+ValueId Layers::L2Normalize(const std::string& name, ValueId x) {
+  return builder_.Add(OpKind::kL2Normalize, name, {x});
 }
 
 Weight Layers::Transposed(const Weight& weight) {

@@ -46,7 +46,9 @@ class Layers {
   ValueId Add(const std::string& name, ValueId x, ValueId y);
   // Scores scaled by 1 / sqrt(head width).
   ValueId Attention(const std::string& name, ValueId q, ValueId k, ValueId v, int64_t heads);
-  ValueId First(const std::string& name, ValueId x);
+  ValueId Pool(const std::string& name, ValueId x, PoolKind kind);
+  ValueId First(const std::string& name, ValueId x) { return Pool(name, x, PoolKind::kFirst); }
+  ValueId L2Normalize(const std::string& name, ValueId x);
   // [inputs, outputs] of a matrix that stands transposed in the checkpoint.
   Weight Transposed(const Weight& weight);
 

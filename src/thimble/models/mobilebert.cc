@@ -1,5 +1,6 @@
-// MobileBERT (Sun et al. 2020): thin blocks between linear bottlenecks, stacked feed-forward networks,
-// NoNorm (an affine map) in place of LayerNorm, word embeddings widened by their neighbours.
+// MobileBERT (Sun et al. 2020): thin blocks between linear bottlenecks, stacked feed-forward
+// networks, NoNorm (an affine map) in place of LayerNorm, word embeddings widened by their
+// neighbours.
 #include "thimble/models/builders.h"
 #include "thimble/models/config.h"
 #include "thimble/models/encoder.h"
@@ -33,9 +34,9 @@ Result<MobileBertConfig> ReadMobileBertConfig(const nlohmann::json& json) {
   c.hidden = read.Size("hidden_size", 512);
   c.bottleneck = read.Size("intra_bottleneck_size", 128);
   c.intermediate = read.Size("intermediate_size", 512);
-  c.layers = read.Size("num_hidden_layers", 24);
+  c.layers = read.Count("num_hidden_layers", 24);
   c.heads = read.Size("num_attention_heads", 4);
-  c.feed_forwards = read.Size("num_feedforward_networks", 4);
+  c.feed_forwards = read.Count("num_feedforward_networks", 4);
   c.activation = read.Function("hidden_act", "relu");
   c.epsilon = read.Epsilon("layer_norm_eps", 1e-12);
   c.trigram = read.Flag("trigram_input", true);
@@ -51,13 +52,22 @@ Result<MobileBertConfig> ReadMobileBertConfig(const nlohmann::json& json) {
   }
   read.RequireDivides("num_attention_heads", c.heads,
                       c.use_bottleneck ? "intra_bottleneck_size" : "hidden_size", c.inner());
+  if (c.use_bottleneck && !c.bottleneck_attention && !c.shared_key_query &&
+      c.bottleneck != c.hidden) {
+    read.Fail(InvalidData(
+        "\"key_query_shared_bottleneck\" and \"use_bottleneck_attention\" are false, so "
+        "queries would read \"hidden_size\" " +
+        std::to_string(c.hidden) + " with weights for \"intra_bottleneck_size\" " +
+        std::to_string(c.bottleneck)));
+  }
   TRY_VOID(read.status());
   return c;
 }
 
 class MobileBert {
  public:
-  MobileBert(const MobileBertConfig& config, WeightSource& weights) : c_(config), layers_(weights) {}
+  MobileBert(const MobileBertConfig& config, WeightSource& weights)
+      : c_(config), layers_(weights) {}
 
   Result<Graph> Build(const BuildOptions& options) && {
     ValueId x = Embeddings();
@@ -147,7 +157,8 @@ class MobileBert {
     return pooled;
   }
 
-  // The decoder's rows are the word embedding, continued by columns of its own up to the hidden size.
+  // The decoder's rows are the word embedding, continued by columns of its own up to the hidden
+  // size.
   Weight Decoder() {
     const Weight words =
         layers_.Get("mobilebert.embeddings.word_embeddings.weight", {c_.vocabulary, c_.embedding});
@@ -160,7 +171,8 @@ class MobileBert {
     rows.reserve(left.size() + right.size());
     const int64_t extra = c_.hidden - c_.embedding;
     for (int64_t v = 0; v < c_.vocabulary; ++v) {
-      rows.insert(rows.end(), left.begin() + v * c_.embedding, left.begin() + (v + 1) * c_.embedding);
+      rows.insert(rows.end(), left.begin() + v * c_.embedding,
+                  left.begin() + (v + 1) * c_.embedding);
       rows.insert(rows.end(), right.begin() + v * extra, right.begin() + (v + 1) * extra);
     }
     return {"cls.predictions.decoder.weight", Tensor::FromFloats({c_.vocabulary, c_.hidden}, rows)};
@@ -168,17 +180,19 @@ class MobileBert {
 
   void MaskedLmHead(ValueId x) {
     if (c_.hidden < c_.embedding) {
-      layers_.Fail(InvalidData("\"hidden_size\" is smaller than \"embedding_size\", which leaves no "
-                               "masked language modelling head"));
+      layers_.Fail(
+          InvalidData("\"hidden_size\" is smaller than \"embedding_size\", which leaves no "
+                      "masked language modelling head"));
       return;
     }
     const std::string p = "cls.predictions";
     ValueId y = layers_.Linear(p + ".transform.dense", x, c_.hidden);
     y = layers_.Act(p + ".transform.activation", y, c_.activation);
-    y = layers_.LayerNorm(p + ".transform.LayerNorm", y, c_.epsilon);  // a true norm in every variant
+    y = layers_.LayerNorm(p + ".transform.LayerNorm", y,
+                          c_.epsilon);  // a true norm in every variant
     const std::string bias = layers_.Has(p + ".bias") ? p + ".bias" : p + ".decoder.bias";
-    layers_.Output("logits", layers_.Linear(p + ".decoder", y, Decoder(),
-                                            layers_.Get(bias, {c_.vocabulary})));
+    layers_.Output(
+        "logits", layers_.Linear(p + ".decoder", y, Decoder(), layers_.Get(bias, {c_.vocabulary})));
   }
 
   void Heads(const BuildOptions& options, ValueId x) {
@@ -188,14 +202,19 @@ class MobileBert {
         break;
       case Task::kSingleLabel:
       case Task::kMultiLabel:
-      case Task::kRegression: ClassifierHead(layers_, "classifier", options, Pooled(x)); break;
-      case Task::kMaskedLm: MaskedLmHead(x); break;
+      case Task::kRegression:
+        ClassifierHead(layers_, "classifier", options, Pooled(x));
+        break;
+      case Task::kMaskedLm:
+        MaskedLmHead(x);
+        break;
       case Task::kPretraining:
         MaskedLmHead(x);
         layers_.Output("seq_relationship_logits",
                        layers_.Linear("cls.seq_relationship", Pooled(x), 2));
         break;
-      default: TokenHead(layers_, options.task, options, x);
+      default:
+        TokenHead(layers_, options.task, options, x);
     }
   }
 

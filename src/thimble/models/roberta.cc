@@ -70,11 +70,9 @@ Result<Graph> BuildRoberta(const nlohmann::json& json, const BuildOptions& optio
                                   .width = block.hidden,
                                   .epsilon = block.epsilon,
                                   .position_ids = {.offset = padding + 1, .skip_id = padding}};
-  const int64_t depth = read.Size("num_hidden_layers", 12);
+  const int64_t depth = read.Count("num_hidden_layers", 12);
   const bool tied = read.Flag("tie_word_embeddings", true);
   read.RequireDivides("num_attention_heads", block.heads, "hidden_size", block.hidden);
-  read.Require("position_embedding_type", "absolute");
-  read.RequireFlag("is_decoder", false);
   if (positions <= padding + 1) {
     read.Fail(InvalidData("\"max_position_embeddings\" " + std::to_string(positions) +
                           " leaves no position after \"pad_token_id\" " + std::to_string(padding)));

@@ -37,7 +37,9 @@ struct AddedToken {
 struct TokenizerSpec {
   TokenizerKind kind = TokenizerKind::kNone;
   std::vector<std::string> pieces;  // piece of id i, UTF-8
-  std::vector<float> scores;        // kUnigram only, one per piece
+  // kUnigram only, one per piece. Double, as the publishers' tokenizers add them: which of two
+  // segmentations wins is often a matter of the last bit.
+  std::vector<double> scores;
 
   // Basic tokenizer of kWordPiece (BertNormalizer and BertPreTokenizer).
   bool basic_tokenize = true;  // false: split at white space only, no cleaning

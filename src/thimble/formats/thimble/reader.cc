@@ -333,7 +333,7 @@ Result<TokenizerSpec> ReadTokenizer(const fbs::Tokenizer& stored, Budget& budget
   TokenizerSpec spec;
   spec.kind = static_cast<TokenizerKind>(stored.kind());
   TRY(spec.pieces, ReadPieces(stored));
-  TRY(spec.scores, budget.Copy<float>(stored.scores()));
+  TRY(spec.scores, budget.Copy<double>(stored.scores()));
   spec.basic_tokenize = stored.basic_tokenize();
   spec.clean_text = stored.clean_text();
   spec.lower_case = stored.lower_case();

@@ -53,6 +53,7 @@ Result<ValueType> InferAttention(const OpContext& c) {
                        std::to_string(c.inputs[2].width) + " do not divide into " +
                        std::to_string(heads) + " heads");
   }
+  if (!std::isfinite(c.attr<AttentionAttrs>().scale)) return InvalidData("its scale is not finite");
   return OutputType(c);
 }
 

@@ -38,6 +38,9 @@ Status CheckMatrix(const OpContext& c, size_t weight) {
   if (t.rank() != 2 || t.dim(0) <= 0 || t.dim(1) <= 0) {
     return InvalidData(name + " is " + ShapeText(t.shape()) + ", must be a matrix");
   }
+  if (t.dtype() == DType::kBF16 && t.layout() == Layout::kPanels) {
+    return InvalidData(name + " is bf16 in panels, which hold f32, f16 or i8");
+  }
   switch (t.dtype()) {
     case DType::kF32:
     case DType::kF16:

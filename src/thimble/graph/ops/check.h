@@ -11,9 +11,9 @@ namespace thimble {
 Status CheckInputCount(const OpContext& c, size_t count);
 Status CheckWeightCount(const OpContext& c, size_t least, size_t most);
 Status CheckFloatInputs(const OpContext& c);
-// A float32 row-major vector of `width` elements, as biases and gains are.
+// A row-major vector of `width` floats of any precision, as biases and gains are.
 Status CheckVector(const OpContext& c, size_t weight, int64_t width);
-// A matrix that products or lookups can read: float, or int8 with scales.
+// A matrix that products or lookups can read: float, or int8 with scales. Panels hold f32, f16 and i8.
 Status CheckMatrix(const OpContext& c, size_t weight);
 
 double WeightBytes(const OpContext& c);

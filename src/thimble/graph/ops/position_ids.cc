@@ -13,6 +13,9 @@ Result<ValueType> InferPositionIds(const OpContext& c) {
   if (attrs.offset < 0 || (attrs.skip_id >= 0 && attrs.offset == 0)) {
     return InvalidData("offset " + std::to_string(attrs.offset) + " gives negative positions");
   }
+  if (attrs.offset > kMaxWidth) {
+    return InvalidData("offset " + std::to_string(attrs.offset) + " is beyond every table");
+  }
   return c.inputs[0];
 }
 

@@ -1,12 +1,15 @@
-// The kernels of one instruction set, as a table of functions. Kernels see pointers and strides, never a
-// graph; they are single-threaded, allocate nothing and cannot fail: the plan has checked everything.
+// The kernels of one instruction set, as a table of functions. Kernels see pointers and strides,
+// never a graph; they are single-threaded, allocate nothing and cannot fail: the plan has checked
+// everything.
 //
-// Same bits everywhere: on every instruction set with fused multiply-add each function gives the same
-// bits for the same input, whatever the vector width, because every output element is computed by the
-// same operations in the same order:
+// Same bits everywhere: on every instruction set with fused multiply-add each function gives the
+// same bits for the same input, whatever the vector width, because every output element is computed
+// by the same operations in the same order:
 //   - a product sums over inputs k = 0, 1, 2, ... by fused multiply-add from zero;
-//   - a reduction over a row (norm, softmax, maximum, scale) keeps 16 partial results, lane i taking
-//     elements i, i + 16, ..., and folds them as lanes i + (i + 8), + (i + 4), + (i + 2), + (i + 1);
+//   - a reduction over a row (norm, softmax, maximum, scale) keeps 16 partial results, lane i
+//   taking
+//     elements i, i + 16, ..., and folds them as lanes i + (i + 8), + (i + 4), + (i + 2), + (i +
+//     1);
 //   - int8 products are exact in int32.
 // Without fused multiply-add (SSE4, WebAssembly) integer products are the same and floats agree to
 // rounding.
@@ -45,13 +48,14 @@ struct LinearArgs {
   Epilogue epilogue;
 };
 
-// int8: z = fma(float(sum), a_scales[row] * weight_scales[col], bias), then the epilogue from residual on
-// (without bias: the product of the two scales times the sum).
+// int8: z = fma(float(sum), a_scales[row] * weight_scales[col], bias), then the epilogue from
+// residual on (without bias: the product of the two scales times the sum).
 struct LinearInt8Args {
-  const int8_t* a = nullptr;  // quantized rows, in [-127, 127]; zero from inputs to the next multiple of 64
-  size_t a_stride = 0;        // multiple of 64; a is 64-byte aligned
-  const float* a_scales = nullptr;  // [rows]
-  const int8_t* weight = nullptr;   // panels
+  const int8_t* a =
+      nullptr;  // quantized rows, in [-127, 127]; zero from inputs to the next multiple of 64
+  size_t a_stride = 0;                   // multiple of 64; a is 64-byte aligned
+  const float* a_scales = nullptr;       // [rows]
+  const int8_t* weight = nullptr;        // panels
   const float* weight_scales = nullptr;  // [cols rounded up to 16]
   size_t rows = 0, cols = 0, inputs = 0;
   float* c = nullptr;
@@ -59,9 +63,9 @@ struct LinearInt8Args {
   Epilogue epilogue;
 };
 
-// Symmetric quantization, one scale per row: scale = max|x| / 127, q = round-to-nearest-even(x / scale),
-// computed as x * (127 / max|x|). A row of zeros gives scale 0. Fills up to the next multiple of 64 with
-// zeros. NaN quantizes to 0, infinity to +-127 with an infinite scale.
+// Symmetric quantization, one scale per row: scale = max|x| / 127, q = round-to-nearest-even(x /
+// scale), computed as x * (127 / max|x|). A row of zeros gives scale 0. Fills up to the next
+// multiple of 64 with zeros. NaN quantizes to 0, infinity to +-127 with an infinite scale.
 struct QuantizeArgs {
   const float* x = nullptr;
   size_t x_stride = 0;
@@ -73,8 +77,8 @@ struct QuantizeArgs {
 
 // One head of one sequence, `queries` rows against all its keys:
 //   out[queries, value_width] = softmax(scale * q k^T) v
-// Never stores more than a block of scores. With `key_mask`, keys whose byte is 0 are left out; if all
-// are 0, all count alike.
+// Never stores more than a block of scores. With `key_mask`, keys whose byte is 0 are left out; if
+// all are 0, all count alike.
 struct AttentionArgs {
   const float* q = nullptr;
   const float* k = nullptr;
@@ -126,8 +130,8 @@ struct Kernels {
   void (*add)(const RowsArgs&, const float* other, size_t other_stride) noexcept;
 };
 
-// All tables that this processor can run, best first; the last is "scalar", plain C++ in the same order of
-// operations. The environment variable THIMBLE_ISA=name makes BestKernels take that one.
+// All tables that this processor can run, best first; the last is "scalar", plain C++ in the same
+// order of operations. The environment variable THIMBLE_ISA=name makes BestKernels take that one.
 std::span<const Kernels* const> AvailableKernels();
 const Kernels* FindKernels(std::string_view name);  // null if this processor or build has none
 const Kernels& BestKernels();

@@ -1,0 +1,114 @@
+// The fixtures are written by tools/make_torch_fixtures.py, with PyTorch itself.
+#include "thimble/formats/torch/torch_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "thimble/base/file.h"
+
+namespace thimble {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string Fixture(const std::string& name) {
+  return std::string(THIMBLE_SOURCE_DIR) + "/tests/fixtures/torch/" + name;
+}
+
+Result<StoredTensors> Parse(std::string_view file) {
+  return ParseTorch(std::as_bytes(std::span(file.data(), file.size())), nullptr);
+}
+
+std::string ErrorOf(const std::string& fixture) {
+  const Result<StoredTensors> tensors = OpenTorch(Fixture(fixture));
+  return tensors ? "accepted" : tensors.error().message();
+}
+
+class TorchFile : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TorchFile, HoldsWhatWasSaved) {
+  const Result<StoredTensors> file = OpenTorch(Fixture(GetParam()));
+  ASSERT_TRUE(file) << file.error().message();
+  EXPECT_EQ(file->size(), 16u);
+  const auto get = [&](const char* name) {
+    const Result<Tensor> tensor = Load(file->at(name));
+    return tensor ? *tensor : Tensor();
+  };
+  EXPECT_THAT(get("matrix").ToFloats(), ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_EQ(get("matrix").shape(), (Shape{2, 3}));
+  EXPECT_EQ(get("transposed").shape(), (Shape{3, 2}));
+  EXPECT_THAT(get("transposed").ToFloats(), ElementsAre(0, 3, 1, 4, 2, 5));
+  EXPECT_EQ(get("sliced").shape(), (Shape{2, 3}));
+  EXPECT_THAT(get("sliced").ToFloats(), ElementsAre(6, 8, 10, 12, 14, 16));
+  EXPECT_THAT(get("row").ToFloats(), ElementsAre(12, 13, 14, 15, 16, 17));
+  EXPECT_THAT(get("expanded").ToFloats(), ElementsAre(7, 8, 7, 8, 7, 8));
+  EXPECT_TRUE(get("tied_a").SameAs(get("tied_b")));
+  EXPECT_THAT(get("scalar").ToFloats(), ElementsAre(2.5));
+  EXPECT_EQ(get("scalar").shape(), Shape{});
+  EXPECT_EQ(get("empty").shape(), (Shape{0, 4}));
+  EXPECT_EQ(get("half").dtype(), DType::kF16);
+  EXPECT_THAT(get("half").ToFloats(), ElementsAre(0.5, -2));
+  EXPECT_EQ(get("bfloat").dtype(), DType::kBF16);
+  EXPECT_THAT(get("bfloat").ToFloats(), ElementsAre(1.5, -3));
+  EXPECT_THAT(get("double").ToFloats(), ElementsAre(0.1f, INFINITY));
+  EXPECT_EQ(get("ids").dtype(), DType::kI64);
+  EXPECT_EQ(get("ids").shape(), (Shape{1, 3}));
+  EXPECT_THAT(get("ids").ToFloats(), ElementsAre(0, 1, 2));
+  EXPECT_THAT(get("bytes").ToFloats(), ElementsAre(-1, 0, 1));
+  EXPECT_THAT(get("mask").ToFloats(), ElementsAre(1, 0));
+  EXPECT_THAT(get("parameter").ToFloats(), ElementsAre(1, 2));
+}
+
+TEST_P(TorchFile, EveryTruncationIsRefused) {
+  const Result<std::string> file = ReadFile(Fixture(GetParam()));
+  ASSERT_TRUE(file);
+  for (size_t size = 0; size < file->size(); ++size) {
+    EXPECT_FALSE(Parse(std::string_view(*file).substr(0, size))) << size;
+  }
+}
+
+TEST_P(TorchFile, SurvivesAChangedBitInEveryByte) {
+  Result<std::string> file = ReadFile(Fixture(GetParam()));
+  ASSERT_TRUE(file);
+  for (size_t i = 0; i < file->size(); ++i) {
+    const auto flip = static_cast<char>(1 << i % 8);
+    (*file)[i] ^= flip;
+    if (const Result<StoredTensors> tensors = Parse(*file)) {
+      for (const auto& [name, tensor] : *tensors) (void)Load(tensor);
+    }
+    (*file)[i] ^= flip;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, TorchFile,
+                         ::testing::Values("zip.bin", "legacy.bin", "protocol4.bin"));
+
+TEST(TorchFileRefuses, CodeByItsName) {
+  EXPECT_THAT(ErrorOf("hostile_zip.bin"), HasSubstr("refuses to run \"posix.system\""));
+  EXPECT_THAT(ErrorOf("hostile_legacy.bin"), HasSubstr("refuses to run \"posix.system\""));
+  EXPECT_THAT(ErrorOf("whole_model.bin"), HasSubstr("torch.nn.modules.linear.Linear"));
+}
+
+TEST(TorchFileRefuses, OtherFiles) {
+  EXPECT_THAT(ErrorOf("plain_pickle.bin"), HasSubstr("is not a PyTorch file"));
+  EXPECT_THAT(ErrorOf("missing.bin"), HasSubstr("missing.bin"));
+}
+
+TEST(TorchFileRefuses, DataThatChangedAfterItWasSaved) {
+  // One changed bit in the data of a storage: the checksum of the archive finds it.
+  Result<std::string> file = ReadFile(Fixture("zip.bin"));
+  ASSERT_TRUE(file);
+  const float five = 5;
+  const size_t at = file->find(std::string_view(reinterpret_cast<const char*>(&five), 4));
+  ASSERT_NE(at, std::string::npos);
+  (*file)[at] ^= 1;
+  const Result<StoredTensors> tensors = Parse(*file);
+  ASSERT_FALSE(tensors);
+  EXPECT_THAT(tensors.error().message(), HasSubstr("the checksum does not match"));
+}
+
+}  // namespace
+}  // namespace thimble

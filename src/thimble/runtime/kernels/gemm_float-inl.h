@@ -1,0 +1,209 @@
+// Products of float rows with float32 or float16 panels.
+//
+// A tile of kRows x kPanels * 16 sums stays in registers while all inputs go by; each sum is one
+// chain of fused multiply-adds in the order of the inputs. Panels are the outer loop, so that
+// weights come from memory once, and the rows of a block stay in the second-level cache.
+#if defined(THIMBLE_RUNTIME_KERNELS_GEMM_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef THIMBLE_RUNTIME_KERNELS_GEMM_FLOAT_INL_H_
+#undef THIMBLE_RUNTIME_KERNELS_GEMM_FLOAT_INL_H_
+#else
+#define THIMBLE_RUNTIME_KERNELS_GEMM_FLOAT_INL_H_
+#endif
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "hwy/cache_control.h"
+#include "thimble/graph/panels.h"
+#include "thimble/runtime/kernels/epilogue-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thimble {
+namespace HWY_NAMESPACE {
+
+static_assert(kPanelWidth == kLanes);
+
+// Tiles by what fits the registers beside a row of weights and a broadcast input.
+#if HWY_CAP_GE512
+inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
+#elif HWY_CAP_GE256
+inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 12;
+#elif HWY_TARGET == HWY_NEON
+inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 24;
+#elif HWY_TARGET == HWY_SCALAR
+inline constexpr size_t kMaxTileRows = 1, kTileRegisters = 16;
+#else
+inline constexpr size_t kMaxTileRows = 2, kTileRegisters = 8;
+#endif
+inline constexpr size_t kMaxTilePanels = 4;
+
+// Few rows take more panels at once: a fused multiply-add has a latency of four, twice per cycle.
+constexpr size_t TilePanels(size_t rows) {
+  return std::clamp<size_t>(kTileRegisters / (rows * kParts), 1, kMaxTilePanels);
+}
+
+HWY_INLINE Register LoadWeights(const float* p) { return hn::LoadU(FloatTag(), p); }
+
+// Exact, infinities and NaN included.
+HWY_INLINE Register LoadWeights(const uint16_t* p) {
+#if HWY_CAP_GE256 || HWY_TARGET == HWY_NEON
+  const hn::Rebind<hwy::float16_t, FloatTag> d;
+  return hn::PromoteTo(FloatTag(), hn::LoadU(d, reinterpret_cast<const hwy::float16_t*>(p)));
+#else
+  const IntTag d;
+  const auto half = hn::PromoteTo(d, hn::LoadU(hn::Rebind<uint16_t, IntTag>(), p));
+  const auto sign = hn::ShiftLeft<16>(hn::And(half, hn::Set(d, 0x8000)));
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(half, hn::Set(d, 0x7FFF)));
+  const auto finite = hn::Mul(hn::BitCast(FloatTag(), magnitude), hn::Set(FloatTag(), 0x1p112f));
+  const auto special = hn::Or(magnitude, hn::Set(d, 0x7F800000));
+  const auto is_special = hn::Gt(magnitude, hn::Set(d, 0x0F7FFFFF));
+  const auto bits = hn::IfThenElse(is_special, special, hn::BitCast(d, finite));
+  return hn::BitCast(FloatTag(), hn::Or(bits, sign));
+#endif
+}
+
+// One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels. `next` is fetched into the cache
+// meanwhile, a row of a panel for each input.
+template <class Weight>
+struct TileArgs {
+  const float* a;
+  size_t a_stride;
+  const Weight* panels;
+  size_t inputs;
+  const Weight* next;
+  float* sums;
+  size_t sums_stride;
+};
+
+template <class Weight, size_t kRows, size_t kPanels>
+void MultiplyTile(const TileArgs<Weight>& args) {
+  constexpr size_t kColumns = kPanels * kParts;  // registers in a row of the tile
+  Register sums[kRows][kColumns];
+  THIMBLE_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    THIMBLE_UNROLL
+    for (size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::Zero(FloatTag());
+  }
+  const float* HWY_RESTRICT a = args.a;
+  const Weight* HWY_RESTRICT w = args.panels;
+  const Weight* next = args.next;
+  const size_t stride = args.a_stride, panel_size = args.inputs * kPanelWidth;
+  for (const float* end = a + args.inputs; a != end; ++a) {
+    hwy::Prefetch(next);
+    Register weights[kColumns];
+    THIMBLE_UNROLL
+    for (size_t c = 0; c < kColumns; ++c) {
+      weights[c] = LoadWeights(w + c / kParts * panel_size + c % kParts * kRegisterLanes);
+    }
+    THIMBLE_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      const Register input = hn::Set(FloatTag(), a[r * stride]);
+      THIMBLE_UNROLL
+      for (size_t c = 0; c < kColumns; ++c) sums[r][c] = Fma(input, weights[c], sums[r][c]);
+    }
+    w += kPanelWidth;
+    next += kPanelWidth;
+  }
+  THIMBLE_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    THIMBLE_UNROLL
+    for (size_t c = 0; c < kColumns; ++c) {
+      hn::StoreU(sums[r][c], FloatTag(), args.sums + r * args.sums_stride + c * kRegisterLanes);
+    }
+  }
+}
+
+template <class Weight>
+using Tile = void (*)(const TileArgs<Weight>&);
+
+// The tile of each number of rows and panels; null where it would not fit the registers.
+template <class Weight>
+class Tiles {
+ public:
+  static Tile<Weight> Get(size_t rows, size_t panels) {
+    return kTable[(rows - 1) * kMaxTilePanels + panels - 1];
+  }
+
+ private:
+  template <size_t kIndex>
+  static constexpr Tile<Weight> Entry() {
+    constexpr size_t kRows = kIndex / kMaxTilePanels + 1, kPanels = kIndex % kMaxTilePanels + 1;
+    if constexpr (kPanels <= TilePanels(kRows)) {
+      return MultiplyTile<Weight, kRows, kPanels>;
+    } else {
+      return nullptr;
+    }
+  }
+  template <size_t... kIndices>
+  static constexpr std::array<Tile<Weight>, sizeof...(kIndices)> Fill(
+      std::index_sequence<kIndices...>) {
+    return {Entry<kIndices>()...};
+  }
+  static constexpr auto kTable = Fill(std::make_index_sequence<kMaxTileRows * kMaxTilePanels>());
+};
+
+// A tile's place in the grid of rows and panels, and the panel to fetch meanwhile.
+struct TilePosition {
+  size_t row, rows, panel, panels, next;
+};
+
+// Visits the tiles of `rows` x `panels`, panels outermost, in tiles of as equal heights as can be.
+template <class Visit>
+HWY_INLINE void ForEachTile(size_t rows, size_t panels, const Visit& visit) {
+  const size_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
+  const size_t low = rows / tiles, higher = rows % tiles;  // `higher` tiles have one row more
+  const size_t step = TilePanels(low + (higher != 0 ? 1 : 0));
+  for (size_t panel = 0; panel < panels; panel += step) {
+    const size_t now = std::min(step, panels - panel);
+    for (size_t t = 0, row = 0; t < tiles; ++t) {
+      const size_t height = low + (t < higher ? 1 : 0);
+      // The first tiles fetch a panel each of the next step.
+      const size_t next = std::min(panel + (t < step ? now + t : 0), panels - 1);
+      visit(TilePosition{row, height, panel, now, next});
+      row += height;
+    }
+  }
+}
+
+// sums[rows, panels * 16] = a[rows, inputs] * panels, every panel written whole.
+inline void MultiplyPanels(const float* a, size_t a_stride, size_t rows, size_t inputs,
+                           const float* weights, size_t panels, float* sums, size_t sums_stride) {
+  const size_t panel_size = inputs * kPanelWidth;
+  ForEachTile(rows, panels, [&](const TilePosition& at) HWY_ATTR {
+    Tiles<float>::Get(
+        at.rows, at.panels)({a + at.row * a_stride, a_stride, weights + at.panel * panel_size,
+                             inputs, weights + at.next * panel_size,
+                             sums + at.row * sums_stride + at.panel * kPanelWidth, sums_stride});
+  });
+}
+
+// Rows whose inputs stay in the second-level cache while all weights go by.
+inline constexpr size_t kRowBlockBytes = 512 * 1024;
+
+template <class Weight>
+void LinearFloat(const LinearArgs& args) noexcept {
+  alignas(64) float sums[kTileRegisters * kRegisterLanes];
+  const Weight* weights = static_cast<const Weight*>(args.weight);
+  const size_t panels = (args.cols + kPanelWidth - 1) / kPanelWidth;
+  const size_t panel_size = args.inputs * kPanelWidth;
+  const size_t fitting = kRowBlockBytes / sizeof(float) / std::max<size_t>(args.inputs, 1);
+  const size_t block = std::max(fitting / kMaxTileRows, size_t{4}) * kMaxTileRows;
+  for (size_t first = 0; first < args.rows; first += block) {
+    ForEachTile(std::min(block, args.rows - first), panels, [&](const TilePosition& at) HWY_ATTR {
+      const size_t row = first + at.row, col = at.panel * kPanelWidth;
+      const size_t width = at.panels * kPanelWidth;
+      Tiles<Weight>::Get(at.rows, at.panels)({args.a + row * args.a_stride, args.a_stride,
+                                              weights + at.panel * panel_size, args.inputs,
+                                              weights + at.next * panel_size, sums, width});
+      FinishTile(sums, width, args.epilogue, {row, col, at.rows, std::min(width, args.cols - col)},
+                 args.c, args.c_stride);
+    });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace thimble
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target guard

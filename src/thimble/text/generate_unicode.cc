@@ -1,0 +1,192 @@
+// Writes unicode_tables.inc: the properties and mappings of Unicode that the tokenizers need, in compact
+// tables. Runs on the build machine, with ICU; what it writes needs nothing.
+//
+// The tables reproduce the data of Hugging Face's Rust library, whose parts stand at different versions of
+// Unicode: categories at 8.0, canonical decomposition at 12, lower case at 17. ICU is
+// newer than the first two, so code points that are younger than that are left out, and the handful whose
+// category has changed since 8.0 is listed here; lower-case letters that are younger than ICU are listed
+// too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself.
+#include <unicode/normalizer2.h>
+#include <unicode/locid.h>
+#include <unicode/uchar.h>
+#include <unicode/unistr.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "thimble/text/unicode_flags.h"
+
+namespace {
+
+using thimble::UnicodeFlags;
+
+constexpr UChar32 kCodePoints = 0x110000;
+
+// Category in Unicode 8.0 where it is another one today.
+struct OldCategory {
+  UChar32 code_point;
+  UCharCategory category;
+};
+constexpr OldCategory kOldCategories[] = {
+    {0x166D, U_OTHER_PUNCTUATION},  // Canadian syllabics chi sign, now a symbol
+    {0x1734, U_NON_SPACING_MARK},   // Hanunoo sign pamudpod, now spacing
+    {0x1885, U_OTHER_LETTER},       // Mongolian letters, now marks
+    {0x1886, U_OTHER_LETTER},
+    {0xA9BD, U_COMBINING_SPACING_MARK},  // Javanese consonant sign keret, now non-spacing
+    {0x111C9, U_OTHER_PUNCTUATION},      // Sharada sandhi mark, now a mark
+};
+
+// Lower case of letters that are younger than this ICU, up to Unicode 17.
+struct Younger {
+  UChar32 first, last;  // upper case
+  int32_t to_lower;     // added to it
+};
+constexpr Younger kYoungerLetters[] = {
+    {0x1C89, 0x1C89, 1},
+    {0xA7CB, 0xA7CB, -42343},
+    {0xA7CC, 0xA7CC, 1},
+    {0xA7CE, 0xA7CE, 1},
+    {0xA7D2, 0xA7D2, 1},
+    {0xA7D4, 0xA7D4, 1},
+    {0xA7DA, 0xA7DA, 1},
+    {0xA7DC, 0xA7DC, -42561},
+    {0x10D50, 0x10D65, 32},
+    {0x16EA0, 0x16EB8, 27},
+};
+
+int AgeInTenths(UChar32 c) {
+  UVersionInfo age;
+  u_charAge(c, age);
+  return age[0] * 10 + age[1];
+}
+
+int8_t Category8(UChar32 c) {
+  for (const OldCategory& old : kOldCategories) {
+    if (old.code_point == c) return static_cast<int8_t>(old.category);
+  }
+  return AgeInTenths(c) > 80 ? static_cast<int8_t>(U_UNASSIGNED) : u_charType(c);
+}
+
+bool IsIdeograph(UChar32 c) {
+  constexpr std::pair<UChar32, UChar32> kRanges[] = {
+      {0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+      {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+  for (const auto& [first, last] : kRanges) {
+    if (c >= first && c <= last) return true;
+  }
+  return false;
+}
+
+std::vector<uint32_t> CodePoints(const icu::UnicodeString& text) {
+  std::vector<uint32_t> out;
+  for (int32_t i = 0; i < text.length(); i = text.moveIndex32(i, 1)) {
+    out.push_back(static_cast<uint32_t>(text.char32At(i)));
+  }
+  return out;
+}
+
+std::vector<uint32_t> Decomposition(UChar32 c) {
+  const bool hangul = c >= 0xAC00 && c <= 0xD7A3;  // computed, not stored
+  if (hangul || AgeInTenths(c) >= 130) return {};
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::UnicodeString text =
+      icu::Normalizer2::getNFDInstance(error)->normalize(icu::UnicodeString(c), error);
+  std::vector<uint32_t> out = CodePoints(text);
+  return out.size() == 1 && out[0] == static_cast<uint32_t>(c) ? std::vector<uint32_t>() : out;
+}
+
+std::vector<uint32_t> LowerCase(UChar32 c) {
+  for (const Younger& y : kYoungerLetters) {
+    if (c >= y.first && c <= y.last) return {static_cast<uint32_t>(c + y.to_lower)};
+  }
+  // Alone, so that no rule about neighbours applies.
+  std::vector<uint32_t> out = CodePoints(icu::UnicodeString(c).toLower(icu::Locale::getRoot()));
+  return out.size() == 1 && out[0] == static_cast<uint32_t>(c) ? std::vector<uint32_t>() : out;
+}
+
+uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) >= 130 ? 0 : u_getCombiningClass(c); }
+
+uint8_t Flags(UChar32 c) {
+  const int8_t category = Category8(c);
+  const uint32_t mask = 1u << category;
+  const bool ascii_punctuation = c < 0x80 && std::ispunct(static_cast<int>(c)) != 0;
+  unsigned flags = 0;
+  if (u_isUWhiteSpace(c)) flags |= UnicodeFlags::kWhiteSpace;
+  if (category == U_CONTROL_CHAR || category == U_FORMAT_CHAR || category == U_PRIVATE_USE_CHAR ||
+      c == 0xFFFD) {
+    flags |= UnicodeFlags::kControl;
+  }
+  if ((mask & U_GC_P_MASK) != 0 || ascii_punctuation) flags |= UnicodeFlags::kPunctuation;
+  if (category == U_NON_SPACING_MARK) flags |= UnicodeFlags::kNonSpacingMark;
+  if (IsIdeograph(c)) flags |= UnicodeFlags::kIdeograph;
+  if (!LowerCase(c).empty()) flags |= UnicodeFlags::kHasLowerCase;
+  if (!Decomposition(c).empty() || CombiningClass(c) != 0 || (c >= 0xAC00 && c <= 0xD7A3)) {
+    flags |= UnicodeFlags::kNormalizes;
+  }
+  if (u_isalnum(c) || u_hasBinaryProperty(c, UCHAR_ALPHABETIC) ||
+      (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_PC_MASK)) != 0 ||
+      u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL)) {
+    flags |= UnicodeFlags::kWord;
+  }
+  return static_cast<uint8_t>(flags);
+}
+
+template <class T>
+void PrintArray(const char* type, const char* name, const std::vector<T>& values) {
+  std::printf("inline constexpr %s %s[] = {", type, name);
+  for (size_t i = 0; i < values.size(); ++i) {
+    std::printf("%s%u,", i % 24 == 0 ? "\n" : "", static_cast<unsigned>(values[i]));
+  }
+  std::printf("\n};\n");
+}
+
+void PrintFlags() {
+  constexpr UChar32 kBlock = 1 << thimble::kUnicodeBlockBits;
+  std::map<std::vector<uint8_t>, size_t> blocks;
+  std::vector<uint8_t> index, flags;
+  for (UChar32 begin = 0; begin < kCodePoints; begin += kBlock) {
+    std::vector<uint8_t> block;
+    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(Flags(c));
+    const auto [found, fresh] = blocks.emplace(block, blocks.size());
+    if (fresh) flags.insert(flags.end(), block.begin(), block.end());
+    index.push_back(static_cast<uint8_t>(found->second));
+  }
+  if (blocks.size() > 256) std::fprintf(stderr, "too many blocks: %zu\n", blocks.size()), std::abort();
+  PrintArray("uint8_t", "kFlagBlockIndex", index);
+  PrintArray("uint8_t", "kFlagBlocks", flags);
+}
+
+// Sorted keys; the mapping of key i is kValues[kBegins[i]] .. kValues[kBegins[i + 1]].
+template <class Map>
+void PrintMapping(const std::string& name, const Map& map) {
+  std::vector<uint32_t> keys, values;
+  std::vector<uint16_t> begins;
+  for (UChar32 c = 0; c < kCodePoints; ++c) {
+    const std::vector<uint32_t> to = map(c);
+    if (to.empty()) continue;
+    keys.push_back(static_cast<uint32_t>(c));
+    begins.push_back(static_cast<uint16_t>(values.size()));
+    values.insert(values.end(), to.begin(), to.end());
+  }
+  begins.push_back(static_cast<uint16_t>(values.size()));
+  PrintArray("uint32_t", ("k" + name + "Keys").c_str(), keys);
+  PrintArray("uint16_t", ("k" + name + "Begins").c_str(), begins);
+  PrintArray("uint32_t", ("k" + name + "Values").c_str(), values);
+}
+
+}  // namespace
+
+int main() {
+  std::printf("// Made by generate_unicode; do not edit.\n");
+  PrintFlags();
+  PrintMapping("Decomposition", Decomposition);
+  PrintMapping("LowerCase", LowerCase);
+  PrintMapping("CombiningClass", [](UChar32 c) {
+    const uint8_t ccc = CombiningClass(c);
+    return ccc == 0 ? std::vector<uint32_t>() : std::vector<uint32_t>{ccc};
+  });
+}

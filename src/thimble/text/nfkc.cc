@@ -1,0 +1,163 @@
+#include "thimble/text/nfkc.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "thimble/text/utf8.h"
+
+namespace thimble {
+namespace {
+
+struct Properties {
+  uint16_t decomposition;  // offset into kDecompositions
+  uint8_t length;          // 0: the character stands for itself
+  uint8_t combining_class;
+  bool composes_backward;  // may join with a character before it
+};
+struct Composition {
+  char32_t first, second, composed;
+};
+
+#include "thimble/text/nfkc_tables.inc"
+
+constexpr char32_t kPageSize = 128;
+
+const Properties& PropertiesOf(char32_t c) {
+  return kProperties[kPages[kPageIndex[c / kPageSize] * kPageSize + c % kPageSize]];
+}
+
+// Hangul syllables are arithmetic (Unicode 15, section 3.12).
+constexpr char32_t kLead = 0x1100, kVowel = 0x1161, kTail = 0x11A7, kSyllable = 0xAC00;
+constexpr char32_t kLeads = 19, kVowels = 21, kTails = 28, kSyllables = kLeads * kVowels * kTails;
+
+char32_t Compose(char32_t first, char32_t second) {
+  if (first - kLead < kLeads && second - kVowel < kVowels) {
+    return kSyllable + ((first - kLead) * kVowels + (second - kVowel)) * kTails;
+  }
+  if (first - kSyllable < kSyllables && (first - kSyllable) % kTails == 0 &&
+      second - kTail < kTails && second != kTail) {
+    return first + (second - kTail);
+  }
+  const auto found = std::lower_bound(std::begin(kCompositions), std::end(kCompositions),
+                                      Composition{first, second, 0},
+                                      [](const Composition& a, const Composition& b) {
+                                        return a.first != b.first ? a.first < b.first
+                                                                  : a.second < b.second;
+                                      });
+  const bool exact =
+      found != std::end(kCompositions) && found->first == first && found->second == second;
+  return exact ? found->composed : 0;
+}
+
+// Whether normalization can be cut before `c`: nothing in front of it can join or move past it.
+bool IsBoundary(char32_t c) {
+  const Properties& own = PropertiesOf(c);
+  const Properties& first =
+      own.length == 0 ? own : PropertiesOf(kDecompositions[own.decomposition]);
+  return first.combining_class == 0 && !first.composes_backward;
+}
+
+// Normalizes a stretch between two boundaries. The buffer is kept from one to the next.
+class Stretch {
+ public:
+  void Clear() { characters_.clear(); }
+
+  void Add(char32_t c) {
+    if (const char32_t s = c - kSyllable; s < kSyllables) {
+      Push(kLead + s / (kVowels * kTails));
+      Push(kVowel + s / kTails % kVowels);
+      if (s % kTails != 0) Push(kTail + s % kTails);
+      return;
+    }
+    const Properties& p = PropertiesOf(c);
+    if (p.length == 0) return characters_.push_back({c, p.combining_class});
+    for (const char32_t part : std::span(kDecompositions).subspan(p.decomposition, p.length)) {
+      Push(part);
+    }
+  }
+
+  // Orders and composes, then appends to `text`.
+  void AppendTo(std::string& text) {
+    Order();
+    size_t out = 0, starter = 0;
+    int last_class = 256;  // of what stands between the starter and here; 256: there is no starter
+    for (size_t i = 0; i < characters_.size(); ++i) {
+      const Character c = characters_[i];
+      const char32_t composed =
+          last_class < c.combining_class ? Compose(characters_[starter].code_point, c.code_point) : 0;
+      if (composed != 0) {
+        characters_[starter].code_point = composed;
+        continue;
+      }
+      if (c.combining_class == 0) {
+        starter = out;
+        last_class = -1;
+      } else if (last_class != 256) {
+        last_class = c.combining_class;
+      }
+      characters_[out++] = c;
+    }
+    for (size_t i = 0; i < out; ++i) AppendUtf8(characters_[i].code_point, text);
+  }
+
+ private:
+  struct Character {
+    char32_t code_point;
+    uint8_t combining_class;
+  };
+
+  void Push(char32_t c) { characters_.push_back({c, PropertiesOf(c).combining_class}); }
+
+  // Canonical order: every run of combining characters by class, otherwise as it was.
+  void Order() {
+    const auto is_starter = [](const Character& c) { return c.combining_class == 0; };
+    for (auto begin = characters_.begin(); begin != characters_.end();) {
+      const auto run = std::find_if_not(begin, characters_.end(), is_starter);
+      const auto end = std::find_if(run, characters_.end(), is_starter);
+      if (end - run > 1) {
+        std::stable_sort(run, end, [](const Character& a, const Character& b) {
+          return a.combining_class < b.combining_class;
+        });
+      }
+      begin = end;
+    }
+  }
+
+  std::vector<Character> characters_;
+};
+
+bool IsAscii(char c) { return static_cast<unsigned char>(c) < 0x80; }
+
+}  // namespace
+
+NormalizedText NormalizeNfkc(std::string_view text) {
+  NormalizedText out;
+  out.text.reserve(text.size());
+  out.source.reserve(text.size());
+  Stretch stretch;
+  for (uint32_t begin = 0; begin < text.size();) {
+    uint32_t end = begin + 1;
+    if (IsAscii(text[begin]) && (end == text.size() || IsAscii(text[end]))) {
+      out.text += text[begin];
+      out.source.push_back({begin, end});
+      begin = end;
+      continue;
+    }
+    stretch.Clear();
+    end = begin;
+    do {
+      const Utf8Character c = DecodeUtf8(text, end);
+      if (end != begin && IsBoundary(c.code_point)) break;
+      stretch.Add(c.code_point);
+      if (!c.valid) out.invalid_bytes += c.bytes;
+      end += c.bytes;
+    } while (end < text.size());
+    stretch.AppendTo(out.text);
+    out.source.resize(out.text.size(), {begin, end});
+    begin = end;
+  }
+  return out;
+}
+
+}  // namespace thimble
