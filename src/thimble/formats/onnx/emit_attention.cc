@@ -16,14 +16,14 @@ const std::string& OnnxEmitter::AdditiveMask() {
   return additive_mask_;
 }
 
-// [batch, tokens, width] -> [batch, tokens, heads, width / heads], then in the order given.
+// An input of the node as [batch, tokens, heads, width / heads], then in the order given.
 std::string OnnxEmitter::Heads(const Node& node, size_t input, std::vector<int64_t> order) {
   const int64_t heads = std::get_if<AttentionAttrs>(&node.attrs)->heads;
-  const int64_t rows = PerToken(node, input) ? 0 : 1;  // 0: as many as there are
-  const std::string split =
-      Op("Reshape", node,
-         {In(node, input), onnx_.Int64s({{0, rows, heads, InType(node, input).width / heads}})});
-  return Op("Transpose", node, {split}, {{"perm", std::move(order)}});
+  const int64_t width = InType(node, input).width / heads;
+  const std::string shape =
+      PerToken(node, input) ? BatchShape({heads, width}) : onnx_.Int64s({{-1, 1, heads, width}});
+  return Op("Transpose", node, {Op("Reshape", node, {In(node, input), shape})},
+            {{"perm", std::move(order)}});
 }
 
 std::string OnnxEmitter::EmitAttention(const Node& node) {
@@ -37,10 +37,7 @@ std::string OnnxEmitter::EmitAttention(const Node& node) {
       Op("Softmax", node, {Op("Add", node, {scores, AdditiveMask()})}, {{"axis", int64_t{-1}}});
   const std::string context = Op("Transpose", node, {Op("MatMul", node, {weights, value})},
                                  {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  const int64_t width = InType(node, 2).width;
-  const std::string shape =
-      PerToken(node, 0) ? onnx_.Int64s({{0, 0, width}}) : onnx_.Int64s({{0, width}});
-  return Op("Reshape", node, {context, shape});
+  return Op("Reshape", node, {context, onnx_.Int64s({{-1, InType(node, 2).width}})});
 }
 
 }  // namespace thimble

@@ -7,21 +7,23 @@
 
 namespace thimble {
 
-// The tokens that count are counted up to each, which keeps the shape [batch, sequence] in sight of shape
-// inference; a range expanded to the shape of the ids would not, and fusions that compare shapes fail.
+// A running count along each sequence: of all tokens, or of those that are not skipped; a skipped
+// one gets offset - 1.
 std::string OnnxEmitter::EmitPositionIds(const Node& node) {
   const auto& attrs = *std::get_if<PositionIdsAttrs>(&node.attrs);
-  if (attrs.skip_id < 0) {
-    const std::string zeros = Op("Sub", node, {In(node), In(node)});
-    const std::string ones = Op("Add", node, {zeros, onnx_.Int64(1)});
-    const std::string count = Op("CumSum", node, {ones, onnx_.Int64(1)});
-    return Op("Add", node, {count, onnx_.Int64(attrs.offset - 1)});
+  const bool skips = attrs.skip_id >= 0;
+  const std::string ids = Op("Reshape", node, {In(node), BatchShape({})});
+  std::string counted;
+  if (skips) {
+    const std::string skipped = Op("Equal", node, {ids, onnx_.Int64(attrs.skip_id)});
+    counted = Op("Cast", node, {Op("Not", node, {skipped})}, {{"to", kOnnxInt64}});
+  } else {
+    counted = Op("Add", node, {Op("Sub", node, {ids, ids}), onnx_.Int64(1)});
   }
-  const std::string skipped = Op("Equal", node, {In(node), onnx_.Int64(attrs.skip_id)});
-  const std::string counts = Op("Cast", node, {Op("Not", node, {skipped})}, {{"to", kOnnxInt64}});
-  const std::string index =
-      Op("Mul", node, {Op("CumSum", node, {counts, onnx_.Int64(1)}), counts});
-  return Op("Add", node, {index, onnx_.Int64(attrs.offset - 1)});
+  std::string count = Op("CumSum", node, {counted, onnx_.Int64(1)});
+  if (skips) count = Op("Mul", node, {count, counted});
+  const std::string positions = Op("Add", node, {count, onnx_.Int64(attrs.offset - 1)});
+  return Op("Reshape", node, {positions, onnx_.Int64s({{-1}})});
 }
 
 std::string OnnxEmitter::EmitEmbedding(const Node& node) {
@@ -45,13 +47,15 @@ std::string OnnxEmitter::EmitEmbedding(const Node& node) {
 std::string OnnxEmitter::EmitTrigram(const Node& node) {
   const int64_t far = std::numeric_limits<int64_t>::max();
   const std::string axis = onnx_.Int64s({{1}});
+  const std::string x = Sequences(node);
   const std::string later =
-      Op("Slice", node, {In(node), onnx_.Int64s({{1}}), onnx_.Int64s({{far}}), axis});
+      Op("Slice", node, {x, onnx_.Int64s({{1}}), onnx_.Int64s({{far}}), axis});
   const std::string earlier =
-      Op("Slice", node, {In(node), onnx_.Int64s({{0}}), onnx_.Int64s({{-1}}), axis});
+      Op("Slice", node, {x, onnx_.Int64s({{0}}), onnx_.Int64s({{-1}}), axis});
   const std::string next = Op("Pad", node, {later, onnx_.Int64s({{0, 0, 0, 0, 1, 0}})});
   const std::string previous = Op("Pad", node, {earlier, onnx_.Int64s({{0, 1, 0, 0, 0, 0}})});
-  return Op("Concat", node, {next, In(node), previous}, {{"axis", int64_t{2}}});
+  const std::string three = Op("Concat", node, {next, x, previous}, {{"axis", int64_t{2}}});
+  return Op("Reshape", node, {three, onnx_.Int64s({{-1, 3 * InType(node).width}})});
 }
 
 std::string OnnxEmitter::EmitLayerNorm(const Node& node) {
@@ -148,12 +152,12 @@ const std::string& OnnxEmitter::FloatMask() {
 
 std::string OnnxEmitter::EmitPool(const Node& node) {
   if (std::get_if<PoolAttrs>(&node.attrs)->kind == PoolKind::kFirst) {
-    return Op("Gather", node, {In(node), onnx_.Int64(0)}, {{"axis", int64_t{1}}});
+    return Op("Gather", node, {Sequences(node), onnx_.Int64(0)}, {{"axis", int64_t{1}}});
   }
   const auto sum_of_tokens = [&](const std::string& x) {
     return Op("ReduceSum", node, {x, onnx_.Int64s({{1}})}, {{"keepdims", int64_t{0}}});
   };
-  const std::string sum = sum_of_tokens(Op("Mul", node, {In(node), FloatMask()}));
+  const std::string sum = sum_of_tokens(Op("Mul", node, {Sequences(node), FloatMask()}));
   // Where every token is masked the sum is zero, and so is the mean.
   const std::string count = Op("Max", node, {sum_of_tokens(FloatMask()), onnx_.Float(1)});
   return Op("Div", node, {sum, count});

@@ -33,17 +33,40 @@ OnnxWriter OnnxEmitter::Emit() && {
   for (const ValueId id : graph_.inputs) {
     const std::string& name = graph_.value(id).name;
     if (name != kInputIds) onnx_.Input(name, OnnxWriter::Type::kInt64, kIdsShape);
-    names_[Index(id)] = name;
+    names_[Index(id)] = onnx_.Node("Reshape", name + "/Reshape", {{name, onnx_.Int64s({{-1}})}});
   }
   for (const Node& node : graph_.nodes) {
     names_[Index(node.output)] = (this->*kEmitOps[static_cast<size_t>(node.op)])(node);
   }
   for (const GraphOutput& output : graph_.outputs) {
-    onnx_.NodeNamed("Identity", output.name, {{names_[Index(output.value)]}});
+    const ValueType& type = graph_.value(output.value).type;
+    const std::string& value = names_[Index(output.value)];
+    if (type.rows == Rows::kTokens) {
+      onnx_.NodeNamed("Reshape", output.name, {{value, BatchShape({type.width})}});
+    } else {
+      onnx_.NodeNamed("Identity", output.name, {{value}});
+    }
     onnx_.Output(output.name, OnnxWriter::Type::kFloat,
                  OutputShape(graph_.value(output.value).type));
   }
   return std::move(onnx_);
+}
+
+std::string OnnxEmitter::BatchShape(std::initializer_list<int64_t> dims) {
+  if (batch_shape_.empty()) {
+    batch_shape_ = onnx_.Node("Shape", "batch/Shape", {{std::string(kInputIds)}});
+  }
+  if (dims.size() == 0) return batch_shape_;
+  std::string& shape = shapes_[dims];
+  if (shape.empty()) {
+    shape = onnx_.Node("Concat", "batch/Concat", {{batch_shape_, onnx_.Int64s(dims)}},
+                       {{{"axis", int64_t{0}}}});
+  }
+  return shape;
+}
+
+std::string OnnxEmitter::Sequences(const Node& node, size_t input) {
+  return Op("Reshape", node, {In(node, input), BatchShape({InType(node, input).width})});
 }
 
 std::string OnnxEmitter::Op(std::string_view op, const Node& node,
@@ -73,15 +96,10 @@ std::string OnnxEmitter::Cached(const Weight& weight, std::string_view form,
   return place->second;
 }
 
-std::string OnnxEmitter::Constant(const Weight& weight, Order order) {
-  const bool transpose = order == Order::kTransposed;
-  return Cached(weight, transpose ? "transposed" : "as is", [&] {
-    Shape shape = weight.tensor.shape();
-    std::vector<float> values = weight.tensor.ToFloats();
-    if (transpose) {
-      values = Transposed(std::span<const float>(values), static_cast<size_t>(shape[0]));
-      std::swap(shape[0], shape[1]);
-    }
+std::string OnnxEmitter::Constant(const Weight& weight) {
+  return Cached(weight, "as is", [&] {
+    const std::vector<float> values = weight.tensor.ToFloats();
+    const Shape& shape = weight.tensor.shape();
     if (weight.tensor.dtype() != DType::kF16) return onnx_.Floats(weight.name, shape, values);
     std::vector<uint16_t> halves;
     for (const float value : values) halves.push_back(FloatToHalf(value));
