@@ -2,10 +2,11 @@
 // tables. Runs on the build machine, with ICU; what it writes needs nothing.
 //
 // The tables reproduce the data of Hugging Face's Rust library, whose parts stand at different versions of
-// Unicode: categories at 8.0, canonical decomposition at 12, lower case at 17. ICU is
-// newer than the first two, so code points that are younger than that are left out, and the handful whose
+// Unicode: categories at 8.0, decompositions and combining classes at 9.0, lower case at 17. ICU is newer
+// than the first two, so code points that are younger than that are left out, and the handful whose
 // category has changed since 8.0 is listed here; lower-case letters that are younger than ICU are listed
-// too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself.
+// too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself, and
+// unicode_test.cc that another ICU writes the same tables.
 #include <unicode/normalizer2.h>
 #include <unicode/locid.h>
 #include <unicode/uchar.h>
@@ -58,6 +59,8 @@ constexpr Younger kYoungerLetters[] = {
     {0x16EA0, 0x16EB8, 27},
 };
 
+constexpr int kCategoryAge = 80, kNormalizationAge = 90;
+
 int AgeInTenths(UChar32 c) {
   UVersionInfo age;
   u_charAge(c, age);
@@ -68,7 +71,7 @@ int8_t Category8(UChar32 c) {
   for (const OldCategory& old : kOldCategories) {
     if (old.code_point == c) return static_cast<int8_t>(old.category);
   }
-  return AgeInTenths(c) > 80 ? static_cast<int8_t>(U_UNASSIGNED) : u_charType(c);
+  return AgeInTenths(c) > kCategoryAge ? static_cast<int8_t>(U_UNASSIGNED) : u_charType(c);
 }
 
 bool IsIdeograph(UChar32 c) {
@@ -91,7 +94,7 @@ std::vector<uint32_t> CodePoints(const icu::UnicodeString& text) {
 
 std::vector<uint32_t> Decomposition(UChar32 c) {
   const bool hangul = c >= 0xAC00 && c <= 0xD7A3;  // computed, not stored
-  if (hangul || AgeInTenths(c) >= 130) return {};
+  if (hangul || AgeInTenths(c) > kNormalizationAge) return {};
   UErrorCode error = U_ZERO_ERROR;
   const icu::UnicodeString text =
       icu::Normalizer2::getNFDInstance(error)->normalize(icu::UnicodeString(c), error);
@@ -108,7 +111,7 @@ std::vector<uint32_t> LowerCase(UChar32 c) {
   return out.size() == 1 && out[0] == static_cast<uint32_t>(c) ? std::vector<uint32_t>() : out;
 }
 
-uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) >= 130 ? 0 : u_getCombiningClass(c); }
+uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) > kNormalizationAge ? 0 : u_getCombiningClass(c); }
 
 uint8_t Flags(UChar32 c) {
   const int8_t category = Category8(c);
