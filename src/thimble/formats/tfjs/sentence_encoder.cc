@@ -1,12 +1,13 @@
 #include "thimble/formats/tfjs/sentence_encoder.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "thimble/formats/tfjs/json.h"
+#include "thimble/base/quote.h"
 
 namespace thimble {
 namespace {
@@ -26,6 +27,8 @@ constexpr std::string_view kTiming =
     "TimingSignal/ExpandDims_1";
 constexpr std::string_view kClip =
     "module_apply_default/Encoder_en/KonaTransformer/ClipToMaxLength/Less";
+// More is not a model's but a broken file's: the position table is computed, no file backs its size.
+constexpr int64_t kMostPositions = 4096;
 constexpr std::string_view kPooler = "module/Encoder_en/hidden_layers/tanh_layer_0/";
 
 constexpr std::string_view kWordTable = "embeddings.word_embeddings.weight";
@@ -169,10 +172,11 @@ Status CheckAttentionScale(TfjsModel& model, const std::string& layer, int64_t h
 }
 
 // A size that the graph holds as a constant.
-Result<int64_t> SizeConstant(TfjsModel& model, const std::string& node, size_t index) {
+Result<int64_t> SizeConstant(TfjsModel& model, const std::string& node, size_t index, int64_t most) {
   TRY(const double value, Constant(model, node, index));
-  if (!(value >= 1 && value <= 1 << 20)) {
-    return InvalidData("modelTopology: the constant of " + Quoted(node) + " is not a size");
+  if (!(value >= 1 && value <= static_cast<double>(most))) {
+    return InvalidData("modelTopology: the constant of " + Quoted(node) + " is not a size up to " +
+                       std::to_string(most));
   }
   return static_cast<int64_t>(value);
 }
@@ -190,8 +194,8 @@ Result<json> ReadSentenceEncoderConfig(TfjsModel& model) {
   TRY_VOID(CheckOperations(model, depth));
   const std::string first = Join(kApplied, kStack, LayerPath(0));
   TRY(const int64_t heads,
-      SizeConstant(model, first + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape", 2));
-  TRY(const int64_t positions, SizeConstant(model, std::string(kClip), 1));
+      SizeConstant(model, first + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape", 2, 1024));
+  TRY(const int64_t positions, SizeConstant(model, std::string(kClip), 1, kMostPositions));
   TRY(const double epsilon, Constant(model, first + "layer_prepostprocess/layer_norm/add", 1));
   TRY(const Shape conv1, model.ShapeOf(PlaceInLayer(LayerPath(0), "feed_forward.intermediate")->weight));
   if (conv1.size() != 2) return InvalidData("the feed-forward kernel has rank " + std::to_string(conv1.size()));
@@ -253,7 +257,8 @@ Result<Tensor> SentenceEncoderWeights::WordTable() {
 }
 
 Result<Tensor> SentenceEncoderWeights::PositionTable() {
-  TRY(const Tensor stored, model_.Get(kTiming, {1, -1}));
+  TRY(const Shape words, model_.ShapeOf(kWords));
+  TRY(const Tensor stored, model_.Get(kTiming, {1, words.back() / 2}));
   const std::vector<float> frequencies = stored.ToFloats();
   const size_t half = frequencies.size();
   std::vector<float> table;

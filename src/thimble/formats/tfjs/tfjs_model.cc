@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "thimble/base/file.h"
+#include "thimble/base/quote.h"
+#include "thimble/base/sha256.h"
 #include "thimble/formats/tfjs/json.h"
 
 namespace thimble {
@@ -221,6 +223,14 @@ Result<Shape> TfjsModel::ShapeOf(std::string_view name) const {
   const auto found = weights_.find(name);
   if (found == weights_.end()) return NoWeight(name);
   return found->second.shape;
+}
+
+std::string TfjsModel::FilesSha256() const {
+  Sha256 hash;
+  for (const std::vector<File>& group : groups_) {
+    for (const File& file : group) hash.Update(file.bytes);
+  }
+  return std::move(hash).HexDigest();
 }
 
 std::vector<std::byte> TfjsModel::Read(const Entry& entry) const {

@@ -52,6 +52,8 @@ class TfjsModel final : public WeightSource {
 
   Result<Shape> ShapeOf(std::string_view name) const;
   bool Has(std::string_view name) const override { return weights_.find(name) != weights_.end(); }
+  // Of all files of weights, in their order.
+  std::string FilesSha256() const;
   // kF32, kF16, kI32 or kU8 (for bool), row-major, dequantized.
   Result<Tensor> Get(std::string_view name, const Shape& shape) override;
 

@@ -54,8 +54,8 @@ TEST(TfjsModel, ReadsTensorsAcrossFiles) {
   EXPECT_EQ(model->Get("m", {-1, 3})->shape(), (Shape{2, 3}));
   EXPECT_EQ(model->Get("n", {})->dtype(), DType::kI32);
   EXPECT_THAT(model->Get("n", {})->ToFloats(), ElementsAre(-7));
-  EXPECT_THAT(model->Get("m", {3, 2}).error().message(), HasSubstr("'m' is [2, 3], not [3, 2]"));
-  EXPECT_THAT(model->Get("x", {}).error().message(), HasSubstr("no weight 'x'"));
+  EXPECT_THAT(model->Get("m", {3, 2}).error().message(), HasSubstr("\"m\" is [2, 3], not [3, 2]"));
+  EXPECT_THAT(model->Get("x", {}).error().message(), HasSubstr("no weight \"x\""));
 }
 
 TEST(TfjsModel, DecodesQuantizedWeights) {
@@ -107,7 +107,7 @@ TEST(TfjsModel, RefusesSizesThatTheFilesDoNotHave) {
   EXPECT_THAT(ErrorOf(WithWeights(path, weight("[-1]")), files), HasSubstr("not a size"));
   EXPECT_THAT(ErrorOf(WithWeights(path, weight("[1,1,1,1,1,1,1,1,2]")), files),
               HasSubstr("more than 8 dimensions"));
-  EXPECT_THAT(ErrorOf(WithWeights(path, weight("[2]", "string")), files), HasSubstr("'string'"));
+  EXPECT_THAT(ErrorOf(WithWeights(path, weight("[2]", "string")), files), HasSubstr("\"string\""));
   EXPECT_THAT(ErrorOf(WithWeights(path, weight("[1]") + "," + weight("[1]")), files),
               HasSubstr("listed twice"));
   EXPECT_THAT(ErrorOf(WithWeights(R"("b")", ""), files), HasSubstr("b: is not there"));
