@@ -22,10 +22,11 @@ constexpr size_t kMaxRank = 8;
 
 // A file beside model.json, nothing else: no folders, no way up, no hidden end of the text.
 Status CheckFileName(const std::string& name) {
-  const bool plain = !name.empty() && name != "." && name != ".." &&
-                     std::none_of(name.begin(), name.end(), [](char c) {
-                       return c == '/' || c == '\\' || c == ':' || static_cast<unsigned char>(c) < 0x20;
-                     });
+  const bool plain =
+      !name.empty() && name != "." && name != ".." &&
+      std::none_of(name.begin(), name.end(), [](char c) {
+        return c == '/' || c == '\\' || c == ':' || static_cast<unsigned char>(c) < 0x20;
+      });
   if (plain) return {};
   return InvalidData("weightsManifest: the path " + Quoted(name) +
                      " is not the name of a file beside model.json");
