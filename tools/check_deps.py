@@ -4,7 +4,7 @@
     check_deps.py [ROOT]
 
 The tables of that page are the rule: 'folder | holds | may include | libraries' for every source, and
-'tests in | may include besides' for tests. Prints 'file:line: include: why' and exits 1 on a finding.
+'tests in | may include besides | libraries' for what only tests and builds. Prints 'file:line: include: why' and exits 1 on a finding.
 """
 
 import pathlib
@@ -32,7 +32,7 @@ def words(cell):
 
 
 def read_tables(page):
-    """Returns (rows by folder, extra includes of tests by folder)."""
+    """Returns (rows of sources, rows of what tests may have besides), each by folder."""
     rows, tests, table = {}, {}, None
     for line in page.splitlines():
         if not line.startswith("|"):
@@ -49,7 +49,8 @@ def read_tables(page):
             folder = row[0].strip("`")
             rows[folder] = Row(folder, words(row[2]), set(words(row[3])))
         elif table == "tests":
-            tests[row[0].strip("`")] = words(row[1])
+            folder = row[0].strip("`")
+            tests[folder] = Row(folder, words(row[1]), set(words(row[2])))
     return rows, tests
 
 
@@ -66,7 +67,8 @@ def row_of(rows, path):
 
 
 def is_test(path):
-    return re.search(r"(_test|_fuzz)\.(cc|h)$", path) or "/testdata/" in path
+    """Tests, what they share, and programs that only the build or a comparison runs."""
+    return re.search(r"(_test|_fuzz|_requests)\.cc$|/(test_|generate_)\w+\.(cc|h)$", path)
 
 
 def complaint(rows, tests, path, include):
@@ -74,26 +76,28 @@ def complaint(rows, tests, path, include):
     row = row_of(rows, path)
     if row is None:
         return "the file's folder has no row in docs/architecture.md"
+    may_include, libraries = list(row.may_include), set(row.libraries)
+    if is_test(path):
+        libraries |= TEST_LIBRARIES
+        for extra in tests.values():
+            if covers(extra.folder, path):
+                may_include += extra.may_include
+                libraries |= extra.libraries
     if include.startswith("thimble/"):
         target = include.removeprefix("thimble/")
         if target.endswith("_generated.h"):
             target = target.rsplit("/", 1)[0] + "/generated.h"  # belongs to the folder of its schema
-        allowed = list(row.may_include)
-        if is_test(path):
-            allowed += [place for folder, places in tests.items() if covers(folder, path)
-                        for place in places]
         own = row_of(rows, target)
         if own is not None and own.folder == row.folder:
             return None
-        if any(covers(place, target) for place in allowed):
+        if any(covers(place, target) for place in may_include):
             return None
-        return f"{row.folder} may include {', '.join(allowed) or 'nothing of ours'}"
+        return f"{row.folder} may include {', '.join(may_include) or 'nothing of ours'}"
     library = include.split("/")[0].removesuffix(".h")
     known = set().union(*(r.libraries for r in rows.values()))
     if "/" in include and library not in SYSTEM_FOLDERS or library in known:
-        allowed = row.libraries | (TEST_LIBRARIES if is_test(path) else set())
-        if library not in allowed:
-            return f"{row.folder} may use {', '.join(sorted(allowed)) or 'no library'}"
+        if library not in libraries:
+            return f"{row.folder} may use {', '.join(sorted(libraries)) or 'no library'}"
     return None
 
 

@@ -21,9 +21,9 @@ PAGE = """
 
 Words between the tables.
 
-| tests in | may include besides |
-|---|---|
-| `graph` | formats/model.h |
+| tests in | may include besides | libraries |
+|---|---|---|
+| `graph` | formats/model.h | unicode |
 
 | other | table |
 |---|---|
@@ -41,7 +41,7 @@ class Complaint(unittest.TestCase):
     def test_reads_only_its_tables(self):
         self.assertEqual(list(self.rows), ["base", "graph", "formats/model.h", "formats/thimble",
                                            "formats", "runtime/kernels", "runtime"])
-        self.assertEqual(self.tests, {"graph": ["formats/model.h"]})
+        self.assertEqual(self.tests, {"graph": check_deps.Row("graph", ["formats/model.h"], {"unicode"})})
 
     def test_arrows_point_down(self):
         self.assertTrue(self.allowed("graph/graph.cc", "thimble/base/result.h"))
@@ -71,6 +71,10 @@ class Complaint(unittest.TestCase):
 
     def test_tests_may_include_more(self):
         self.assertTrue(self.allowed("graph/graph_test.cc", "gtest/gtest.h"))
+        self.assertTrue(self.allowed("graph/test_support.h", "gtest/gtest.h"))
+        self.assertTrue(self.allowed("graph/generate_tables.cc", "unicode/uchar.h"))
+        self.assertFalse(self.allowed("graph/graph.cc", "unicode/uchar.h"))
+        self.assertFalse(self.allowed("base/file_test.cc", "unicode/uchar.h"))
         self.assertFalse(self.allowed("graph/graph.cc", "gtest/gtest.h"))
         self.assertTrue(self.allowed("graph/graph_test.cc", "thimble/formats/model.h"))
         self.assertFalse(self.allowed("graph/graph_test.cc", "thimble/runtime/plan.h"))

@@ -31,7 +31,7 @@ stage() {
   # One file of results per gtest program; ctest's own has those that write none (crashes, fuzzers, scripts).
   GTEST_OUTPUT="xml:$root/$results/$preset/" GTEST_COLOR=no \
     ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$jobs" \
-      --output-junit "$root/$results/$preset.xml" --quiet "$@" ||
+      --output-junit "$root/$results/$preset.xml" "$@" >>"$log" 2>&1 ||
     failed="$failed $preset"
   echo "run: $preset: $(($(date +%s) - start)) s"
 }

@@ -12,6 +12,8 @@ import sys
 import xml.etree.ElementTree as xml
 from collections import Counter
 
+SHOWN_LINES, SHOWN_COLUMNS = 12, 300  # of the message of a failure; the log has the rest
+
 
 def gtest_cases(report):
     """Yields (name, outcome, message) for every case of one gtest program."""
@@ -46,7 +48,9 @@ def stage_cases(results, stage):
         elif test.get("status") in ("notrun", "disabled"):
             yield name, "skipped", "ctest did not run it"
         elif not passed and not any(outcome == "failed" for _, outcome, _ in cases):
-            yield name, "failed", "the program ended with an error"
+            # What a sanitizer or a check says stands near the end of the output.
+            output = (test.findtext("system-out") or "").strip().splitlines()
+            yield name, "failed", "\n".join(output[-SHOWN_LINES:])
 
 
 def main(results, broken):
@@ -60,13 +64,17 @@ def main(results, broken):
             count[outcome] += 1
             if outcome == "failed":
                 reported.add(stage)
-                print(f"failed: {stage}: {name}: {message.splitlines()[0] if message else ''}")
+                print(f"failed: {stage}: {name}")
+                for line in message.splitlines()[:SHOWN_LINES]:
+                    print(f"    {line[:SHOWN_COLUMNS]}")
             elif outcome == "skipped":
                 skips.setdefault(message, {}).setdefault(name, []).append(stage)
     for stage in broken:
         if stage not in reported:  # it did not build, or ended without a word
             count["failed"] += 1
-            print(f"failed: {stage}: see {results / (stage + '.log')}")
+            print(f"failed: {stage}")
+    for stage in broken:
+        print(f"the whole output of {stage}: {results / (stage + '.log')}")
     for message, names in skips.items():
         print(f"skipped: {message or 'no reason given'}")
         for name, stages in names.items():

@@ -3,6 +3,13 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 namespace thimble {
 
@@ -25,21 +32,46 @@ bool CpuHasAvx512() {
          __builtin_cpu_supports("avx512vl");
 }
 
-bool CpuHasAvx512Vnni() {
+bool CpuHasAvx512Vnni() { return CpuHasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+
+bool CpuHasAvxVnni() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned kVaes = 1u << 9, kVpclmulqdq = 1u << 10;
-  const bool wide_ciphers = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
-                            (ecx & (kVaes | kVpclmulqdq)) == (kVaes | kVpclmulqdq);
-  return CpuHasAvx512() && wide_ciphers && __builtin_cpu_supports("avx512vnni") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-         __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+  return CpuHasAvx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (eax & (1u << 4)) != 0;
+}
+
+bool CpuHasAmxInt8() {
+#if defined(__linux__) && defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kAmx = 1u << 24 | 1u << 25;  // tiles and their int8 products
+  const bool in_processor = CpuHasAvx512Vnni() &&
+                            __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
+                            (edx & kAmx) == kAmx;
+  // Tiles are 8 KiB more to save at a context switch; Linux lets a process use them if it asks, and
+  // all its threads with it.
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return in_processor && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 #else
 bool CpuHasSse4() { return false; }
 bool CpuHasAvx2() { return false; }
 bool CpuHasAvx512() { return false; }
 bool CpuHasAvx512Vnni() { return false; }
+bool CpuHasAvxVnni() { return false; }
+bool CpuHasAmxInt8() { return false; }
 #endif
+
+bool CpuHasNeonDotprod() {
+#if defined(__linux__) && defined(__aarch64__)
+  constexpr unsigned long kDotprod = 1ul << 20;  // HWCAP_ASIMDDP
+  return (getauxval(AT_HWCAP) & kDotprod) != 0;
+#else
+  return false;
+#endif
+}
 
 // Part of every 64-bit Arm processor; elsewhere the compiler was told.
 bool CpuHasNeon() {

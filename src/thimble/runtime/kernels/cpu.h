@@ -3,12 +3,14 @@
 
 namespace thimble {
 
-// AVX-512 F, BW, CD, DQ and VL; with VNNI, also what came with it in Ice Lake (VBMI, VBMI2, BITALG,
-// VPOPCNTDQ, VAES, VPCLMULQDQ).
-bool CpuHasAvx512Vnni();
-bool CpuHasAvx512();
-bool CpuHasAvx2();  // with FMA, F16C, BMI1 and BMI2
-bool CpuHasSse4();  // SSE4.2
+bool CpuHasAmxInt8();  // beside AVX-512 VNNI; asks the operating system for this process's use of
+                       // it
+bool CpuHasAvx512Vnni();  // beside AVX-512
+bool CpuHasAvx512();      // F, BW, CD, DQ and VL
+bool CpuHasAvxVnni();     // beside AVX2: VNNI of 256 bits
+bool CpuHasAvx2();        // with FMA, F16C, BMI1 and BMI2
+bool CpuHasSse4();        // SSE4.2
+bool CpuHasNeonDotprod();
 bool CpuHasNeon();
 
 }  // namespace thimble

@@ -1,4 +1,9 @@
-// Products of quantized rows with int8 panels, and the quantization of rows.
+// Products of quantized rows with int8 panels.
+//
+// Panels are the outer loop, so that weights come from memory once; a block of rows stays in the
+// second-level cache. A tile of sums stays in registers while all inputs go by, then goes through a
+// small buffer into the epilogue, which is one piece of code for every instruction set. Sums are
+// exact, so tiles may have any shape and the order of the inputs does not matter.
 #if defined(THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_
 #undef THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_
@@ -7,66 +12,231 @@
 #endif
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "thimble/graph/panels.h"
+#include "thimble/runtime/kernels/dot_int8-inl.h"
 #include "thimble/runtime/kernels/epilogue-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thimble {
 namespace HWY_NAMESPACE {
 
-inline void LinearInt8(const LinearInt8Args& args) noexcept {
-  const size_t groups = (args.inputs + kPanelInputGroup - 1) / kPanelInputGroup;
-  Epilogue epilogue = args.epilogue;
-  epilogue.bias = nullptr;  // already in the sums
-  for (size_t col = 0; col < args.cols; col += kPanelWidth) {
-    const size_t cols = std::min(kPanelWidth, args.cols - col);
-    const int8_t* panel = args.weight + col * groups * kPanelInputGroup;
-    alignas(64) float bias[kPanelWidth] = {};
-    if (args.epilogue.bias != nullptr) {
-      std::memcpy(bias, args.epilogue.bias + col, cols * sizeof(float));
+// Rows of activations are zero up to a multiple of this many inputs, so loops may run that far:
+// what they read of weights there, the next panel or the guard, is multiplied by zero.
+inline constexpr size_t kInputBlock = 64;
+inline constexpr size_t kGroupsPerBlock = kInputBlock / kPanelInputGroup;
+
+constexpr size_t Int8PanelBytes(size_t inputs) {
+  return RoundUp(inputs, kPanelInputGroup) * kPanelWidth;
+}
+
+// --- Epilogue
+
+HWY_INLINE Floats LoadSums(const int32_t* HWY_RESTRICT sums) {
+  THIMBLE_LANEWISE(Floats,
+                   hn::ConvertTo(FloatTag(), hn::Load(IntTag(), sums + i * kRegisterLanes)));
+}
+
+// Sixteen columns of c, or the last few of a row, from sums [rows][sums_stride]: the epilogue but
+// for activations that cost more than a second pass.
+struct SumsColumn {
+  size_t row, rows, col, cols;
+  const int32_t* sums;
+  size_t sums_stride;
+};
+
+template <bool kWhole, bool kResidual, bool kAffine>
+HWY_INLINE void FinishColumn(const LinearInt8Args& args, const SumsColumn& column) {
+  const auto load = [&](const float* p)
+                        HWY_ATTR { return kWhole ? Load(p) : LoadFirst(p, column.cols); };
+  const Epilogue& epilogue = args.epilogue;
+  const bool relu = epilogue.activation == Activation::kRelu;
+  const Floats weight_scale = Load(args.weight_scales + column.col);
+  const Floats bias = epilogue.bias != nullptr ? load(epilogue.bias + column.col) : Zeros();
+  const Floats gamma = kAffine ? load(epilogue.gamma + column.col) : Zeros();
+  const Floats beta = kAffine ? load(epilogue.beta + column.col) : Zeros();
+  const size_t first = column.row;
+  const float* residual = kResidual ? epilogue.residual + column.col : nullptr;
+  float* c = args.c + column.col;
+  for (size_t r = 0; r < column.rows; ++r) {
+    const Floats scale = Mul(Broadcast(args.a_scales[first + r]), weight_scale);
+    Floats z = Fma(LoadSums(column.sums + r * column.sums_stride), scale, bias);
+    if constexpr (kResidual) z = Add(z, load(residual + (first + r) * epilogue.residual_stride));
+    if constexpr (kAffine) z = Fma(z, gamma, beta);
+    if (relu) z = Relu(z);
+    float* to = c + (first + r) * args.c_stride;
+    kWhole ? Store(z, to) : StoreFirst(z, to, column.cols);
+  }
+}
+
+template <bool kResidual, bool kAffine>
+void FinishColumns(const LinearInt8Args& args, const TilePlace& place, const int32_t* sums,
+                   size_t sums_stride) {
+  size_t at = 0;
+  for (; at + kLanes <= place.cols; at += kLanes) {
+    FinishColumn<true, kResidual, kAffine>(
+        args, {place.row, place.rows, place.col + at, kLanes, sums + at, sums_stride});
+  }
+  if (at < place.cols) {
+    FinishColumn<false, kResidual, kAffine>(
+        args, {place.row, place.rows, place.col + at, place.cols - at, sums + at, sums_stride});
+  }
+}
+
+// c[place] = epilogue(sums), sums [place.rows][sums_stride], 64-byte aligned.
+inline void FinishSums(const LinearInt8Args& args, const TilePlace& place, const int32_t* sums,
+                       size_t sums_stride) {
+  using Finish = void (*)(const LinearInt8Args&, const TilePlace&, const int32_t*, size_t);
+  static constexpr Finish kFinish[2][2] = {
+      {FinishColumns<false, false>, FinishColumns<false, true>},
+      {FinishColumns<true, false>, FinishColumns<true, true>}};
+  const Epilogue& epilogue = args.epilogue;
+  kFinish[epilogue.residual != nullptr][epilogue.gamma != nullptr](args, place, sums, sums_stride);
+  if (epilogue.activation != Activation::kIdentity && epilogue.activation != Activation::kRelu) {
+    float* c = args.c + place.row * args.c_stride + place.col;
+    ActivateRows({c, args.c_stride, place.rows, place.cols, c, args.c_stride}, epilogue.activation);
+  }
+}
+
+// --- Tiles
+
+// The operands of one tile. `starts` has what the sums of each row start from where Dot::kShifted.
+struct Int8Tile {
+  const int8_t* a;
+  size_t a_stride;
+  const int8_t* panels;
+  size_t inputs;
+  const int32_t* starts;
+  int32_t* sums;  // [rows][panels * 16]
+};
+
+// A step has a latency of 5 to 10 cycles and starts at least once a cycle: few rows take several
+// groups of inputs at once, each with its own sums.
+template <class Dot>
+constexpr size_t GroupsAtOnce(size_t rows, size_t panels) {
+  const size_t registers = rows * panels * Dot::kRegisters;
+  return registers >= 8 ? 1 : registers >= 4 ? 2 : 4;
+}
+
+template <class Dot, size_t kRows, size_t kPanels>
+void SumTile(const Int8Tile& tile) {
+  constexpr size_t kColumns = kPanels * Dot::kRegisters;  // registers in a row of the tile
+  constexpr size_t kAtOnce = GroupsAtOnce<Dot>(kRows, kPanels);
+  constexpr size_t kGroupBytes = kPanelWidth * kPanelInputGroup;
+  constexpr size_t kRegisterBytes = kGroupBytes / Dot::kRegisters;
+  constexpr size_t kRegisterSums = kPanelWidth / Dot::kRegisters;
+  typename Dot::Register sums[kAtOnce][kRows][kColumns];
+  THIMBLE_UNROLL
+  for (size_t g = 0; g < kAtOnce; ++g) {
+    THIMBLE_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      const int32_t start = Dot::kShifted && g == 0 ? tile.starts[r] : 0;
+      THIMBLE_UNROLL
+      for (size_t c = 0; c < kColumns; ++c) sums[g][r][c] = Dot::Start(start);
     }
-    for (size_t row = 0; row < args.rows; ++row) {
-      const int8_t* a = args.a + row * args.a_stride;
-      int32_t sums[kPanelWidth] = {};
-      for (size_t g = 0; g < groups; ++g) {
-        for (size_t n = 0; n < kPanelWidth; ++n) {
-          for (size_t k = 0; k < kPanelInputGroup; ++k) {
-            sums[n] +=
-                a[g * kPanelInputGroup + k] * panel[(g * kPanelWidth + n) * kPanelInputGroup + k];
-          }
+  }
+  const size_t stride = tile.a_stride, panel_bytes = Int8PanelBytes(tile.inputs);
+  const size_t groups = RoundUp(tile.inputs, kPanelInputGroup * kAtOnce) / kPanelInputGroup;
+  const int8_t* HWY_RESTRICT a = tile.a;
+  const int8_t* HWY_RESTRICT w = tile.panels;
+  for (size_t group = 0; group < groups; group += kAtOnce) {
+    THIMBLE_UNROLL
+    for (size_t g = 0; g < kAtOnce; ++g) {
+      typename Dot::Weights weights[kColumns];
+      THIMBLE_UNROLL
+      for (size_t c = 0; c < kColumns; ++c) {
+        weights[c] = Dot::LoadWeights(w + c / Dot::kRegisters * panel_bytes +
+                                      c % Dot::kRegisters * kRegisterBytes);
+      }
+      THIMBLE_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const typename Dot::Inputs inputs = Dot::LoadInputs(a + r * stride);
+        THIMBLE_UNROLL
+        for (size_t c = 0; c < kColumns; ++c) {
+          sums[g][r][c] = Dot::Dot(sums[g][r][c], weights[c], inputs);
         }
       }
-      alignas(64) float floats[kPanelWidth];
-      for (size_t n = 0; n < kPanelWidth; ++n) floats[n] = static_cast<float>(sums[n]);
-      const Floats scales = Mul(Broadcast(args.a_scales[row]), Load(args.weight_scales + col));
-      Store(Fma(Load(floats), scales, Load(bias)), floats);
-      FinishTile(floats, kPanelWidth, epilogue, {row, col, 1, cols}, args.c, args.c_stride);
+      a += kPanelInputGroup;
+      w += kGroupBytes;
+    }
+  }
+  THIMBLE_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    THIMBLE_UNROLL
+    for (size_t c = 0; c < kColumns; ++c) {
+      typename Dot::Register sum = sums[0][r][c];
+      THIMBLE_UNROLL
+      for (size_t g = 1; g < kAtOnce; ++g) sum = Dot::Add(sum, sums[g][r][c]);
+      Dot::Store(sum, tile.sums + (r * kColumns + c) * kRegisterSums);
     }
   }
 }
 
-inline void QuantizeRows(const QuantizeArgs& args) noexcept {
-  for (size_t r = 0; r < args.rows; ++r) {
-    const float* x = args.x + r * args.x_stride;
-    int8_t* q = args.q + r * args.q_stride;
-    float largest = 0;
-    for (size_t i = 0; i < args.width; ++i) {
-      if (const float size = std::fabs(x[i]); size > largest) largest = size;
+// The tile of `rows`, from 1 to kRows.
+template <class Dot, size_t kPanels, size_t kRows = Dot::kRows>
+HWY_INLINE void SumTileOf(size_t rows, const Int8Tile& tile) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return SumTileOf<Dot, kPanels, kRows - 1>(rows, tile);
+  }
+  SumTile<Dot, kRows, kPanels>(tile);
+}
+
+// --- Rows
+
+// -128 times the sum of a row, which is zero up to a multiple of kInputBlock.
+HWY_INLINE int32_t ShiftedStart(const int8_t* HWY_RESTRICT a, size_t inputs) {
+  const hn::CappedTag<uint8_t, kInputBlock> d;
+  const hn::Repartition<uint64_t, decltype(d)> d64;
+  const auto shift = hn::Set(d, 128);
+  auto total = hn::Zero(d64);
+  const size_t padded = RoundUp(inputs, kInputBlock);
+  for (size_t k = 0; k < padded; k += hn::Lanes(d)) {
+    const auto bytes = hn::Load(d, reinterpret_cast<const uint8_t*>(a + k));
+    total = hn::Add(total, hn::SumsOf8(hn::Xor(bytes, shift)));
+  }
+  const auto sum = static_cast<int64_t>(hn::GetLane(hn::SumOfLanes(d64, total)));
+  return static_cast<int32_t>(-128 * (sum - static_cast<int64_t>(128 * padded)));
+}
+
+// Rows whose starts fit a small buffer and whose inputs stay in the second-level cache.
+inline constexpr size_t kInt8RowBlock = 240;
+
+// Rows [first, first + rows), at most kInt8RowBlock, in tiles of as equal heights as can be.
+template <class Dot>
+void MultiplyInt8Rows(const LinearInt8Args& args, size_t first, size_t rows) {
+  alignas(64) int32_t sums[Dot::kRows * Dot::kPanels * kPanelWidth];
+  int32_t starts[kInt8RowBlock];
+  if constexpr (Dot::kShifted) {
+    for (size_t r = 0; r < rows; ++r) {
+      starts[r] = ShiftedStart(args.a + (first + r) * args.a_stride, args.inputs);
     }
-    args.scales[r] = largest / 127.0f;
-    const bool infinite = largest == std::numeric_limits<float>::infinity();
-    const float factor = infinite || largest == 0 ? 0.0f : 127.0f / largest;
-    for (size_t i = 0; i < args.width; ++i) {
-      float y =
-          infinite && std::fabs(x[i]) == largest ? std::copysign(127.0f, x[i]) : x[i] * factor;
-      if (!(y >= -127.0f)) y = y < -127.0f ? -127.0f : 0.0f;
-      if (y > 127.0f) y = 127.0f;
-      q[i] = static_cast<int8_t>(std::nearbyint(y));
+  }
+  const size_t tiles = (rows + Dot::kRows - 1) / Dot::kRows;
+  const size_t low = rows / tiles, higher = rows % tiles;  // `higher` tiles have one row more
+  const size_t panel_bytes = Int8PanelBytes(args.inputs);
+  for (size_t col = 0; col < args.cols;) {
+    const bool all_panels = args.cols - col > (Dot::kPanels - 1) * kPanelWidth;
+    const size_t width = (all_panels ? Dot::kPanels : 1) * kPanelWidth;
+    for (size_t t = 0, r = 0; t < tiles; ++t) {
+      const size_t height = low + (t < higher ? 1 : 0);
+      const Int8Tile tile{args.a + (first + r) * args.a_stride,
+                          args.a_stride,
+                          args.weight + col / kPanelWidth * panel_bytes,
+                          args.inputs,
+                          starts + r,
+                          sums};
+      all_panels ? SumTileOf<Dot, Dot::kPanels>(height, tile) : SumTileOf<Dot, 1>(height, tile);
+      FinishSums(args, {first + r, col, height, std::min(width, args.cols - col)}, sums, width);
+      r += height;
     }
-    std::memset(q + args.width, 0, RoundUp(args.width, 64) - args.width);
+    col += width;
+  }
+}
+
+template <class Dot>
+void LinearInt8(const LinearInt8Args& args) noexcept {
+  for (size_t row = 0; row < args.rows; row += kInt8RowBlock) {
+    MultiplyInt8Rows<Dot>(args, row, std::min(kInt8RowBlock, args.rows - row));
   }
 }
 

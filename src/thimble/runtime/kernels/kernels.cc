@@ -4,7 +4,6 @@
 // below. HWY_SCALAR serves as the plain version on every compiler, so its results can be compared.
 #define HWY_BROKEN_EMU128 1
 #define HWY_COMPILE_ALL_ATTAINABLE
-#define HWY_WANT_AVX3_DL
 #define HWY_DISABLED_TARGETS                                                          \
   (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_PPC8 | HWY_RVV | \
    HWY_WASM_EMU256)
@@ -13,20 +12,24 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 
 #include "thimble/runtime/kernels/attention-inl.h"
+#include "thimble/runtime/kernels/gemm_amx-inl.h"
 #include "thimble/runtime/kernels/gemm_float-inl.h"
 #include "thimble/runtime/kernels/gemm_int8-inl.h"
+#include "thimble/runtime/kernels/quantize-inl.h"
 #include "thimble/runtime/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thimble {
 namespace HWY_NAMESPACE {
 
-constexpr Kernels MakeKernels(std::string_view name) {
+constexpr Kernels MakeKernels(
+    std::string_view name,
+    void (*linear_int8)(const LinearInt8Args&) noexcept = LinearInt8<DotInt8>) {
   return {.name = name,
           .fused = kFused,
           .linear_f32 = LinearFloat<float>,
           .linear_f16 = LinearFloat<uint16_t>,
-          .linear_int8 = LinearInt8,
+          .linear_int8 = linear_int8,
           .quantize_rows = QuantizeRows,
           .attention = Attention,
           .layer_norm = LayerNormRows,
@@ -57,19 +60,23 @@ struct Entry {
 // Best first. A table need not be a target of its own: it can be another's with a function
 // replaced.
 constexpr Entry kEntries[] = {
-#if HWY_TARGETS & HWY_AVX3_DL
-    {N_AVX3_DL::MakeKernels("avx512_vnni"), CpuHasAvx512Vnni},
-#endif
 #if HWY_TARGETS & HWY_AVX3
+    {N_AVX3::MakeKernels("avx512_amx", N_AVX3::LinearInt8Amx), CpuHasAmxInt8},
+    {N_AVX3::MakeKernels("avx512_vnni", N_AVX3::LinearInt8<N_AVX3::DotInt8Vnni>), CpuHasAvx512Vnni},
     {N_AVX3::MakeKernels("avx512"), CpuHasAvx512},
 #endif
 #if HWY_TARGETS & HWY_AVX2
+    {N_AVX2::MakeKernels("avx2_vnni", N_AVX2::LinearInt8<N_AVX2::DotInt8Vnni>), CpuHasAvxVnni},
     {N_AVX2::MakeKernels("avx2"), CpuHasAvx2},
 #endif
 #if HWY_TARGETS & HWY_SSE4
     {N_SSE4::MakeKernels("sse4"), CpuHasSse4},
 #endif
 #if HWY_TARGETS & HWY_NEON
+#if HWY_ARCH_ARM_A64
+    {N_NEON::MakeKernels("neon_dotprod", N_NEON::LinearInt8<N_NEON::DotInt8Dotprod>),
+     CpuHasNeonDotprod},
+#endif
     {N_NEON::MakeKernels("neon"), CpuHasNeon},
 #endif
 #if HWY_TARGETS & HWY_WASM

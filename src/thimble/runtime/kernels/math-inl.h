@@ -53,7 +53,7 @@ HWY_INLINE Floats Tanh(const Floats& x) {
       Polynomial(t, 1.333066173e-8f, 2.059226726e-5f, 0.003494587269f, 0.1338018973f, 1.0f);
   const Floats q =
       Polynomial(t, 7.766886634e-7f, 3.283983424e-4f, 0.0258731957f, 0.4671350534f, 1.0f);
-  const Floats inside = Min(Div(Mul(Abs(x), p), q), one);
+  const Floats inside = Min(one, Div(Mul(Abs(x), p), q));
   const Floats beyond = Broadcast(9.01f);  // from here on tanh rounds to 1
   return CopySign(SelectLess(beyond, Abs(x), one, inside), x);
 }
@@ -65,7 +65,7 @@ HWY_INLINE Floats ErfOverSqrt2(const Floats& x) {
                               0.06787097569f, 0.797884544f);
   const Floats q = Polynomial(t, 1.178939121e-6f, 7.334489604e-5f, 0.001885736159f, 0.0286808058f,
                               0.2517299852f, 1.0f);
-  const Floats inside = Min(Div(Mul(Abs(x), p), q), one);
+  const Floats inside = Min(one, Div(Mul(Abs(x), p), q));
   const Floats beyond = Broadcast(5.6f);  // from here on the result rounds to 1
   return CopySign(SelectLess(beyond, Abs(x), one, inside), x);
 }

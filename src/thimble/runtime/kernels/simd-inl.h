@@ -133,6 +133,14 @@ HWY_INLINE Ints Add(const Ints& a, const Ints& b) {
 HWY_INLINE Ints Sub(const Ints& a, const Ints& b) {
   THIMBLE_LANEWISE(Ints, hn::Sub(a.part[i], b.part[i]));
 }
+HWY_INLINE Ints And(const Ints& a, const Ints& b) {
+  THIMBLE_LANEWISE(Ints, hn::And(a.part[i], b.part[i]));
+}
+HWY_INLINE Ints Max(const Ints& a, const Ints& b) {
+  THIMBLE_LANEWISE(Ints, hn::Max(a.part[i], b.part[i]));
+}
+// To nearest, ties to even, for floats within int32.
+HWY_INLINE Ints RoundToInts(const Floats& a) { THIMBLE_LANEWISE(Ints, hn::NearestInt(a.part[i])); }
 HWY_INLINE Ints BroadcastInt(int32_t x) { THIMBLE_LANEWISE(Ints, hn::Set(IntTag(), x)); }
 template <int kBits>
 HWY_INLINE Ints ShiftLeft(const Ints& a) {

@@ -1,0 +1,112 @@
+// thimble import: a checkpoint directory to one .thimble file.
+#include "thimble/formats/import.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "thimble/base/file.h"
+#include "thimble/cli/command.h"
+#include "thimble/cli/console.h"
+#include "thimble/cli/lines.h"
+#include "thimble/cli/weights.h"
+#include "thimble/formats/thimble/reader.h"
+#include "thimble/formats/thimble/writer.h"
+
+namespace thimble::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  std::string directory, output, weights, task;
+  bool json = false;
+};
+
+constexpr size_t kShownTensors = 3;
+
+Json Summary(const Options& options, const ImportedModel& imported, size_t file_bytes) {
+  const Model& model = imported.model;
+  const GraphCost cost = ComputeCost(model.graph, {});
+  Json provenance = Json::object();
+  for (const auto& [key, text] : model.provenance) provenance[key] = text;
+  return {{"file", options.output},
+          {"file_bytes", file_bytes},
+          {"architecture", model.architecture},
+          {"task", TaskName(model.task)},
+          {"labels", model.labels},
+          {"parameters", cost.parameters},
+          {"max_sequence_length", model.graph.max_sequence_length},
+          {"tokenizer", model.tokenizer.kind != TokenizerKind::kNone},
+          {"unused_tensors", imported.unused_tensors},
+          {"warnings", imported.warnings},
+          {"provenance", std::move(provenance)}};
+}
+
+std::string Human(const Json& summary, const ImportedModel& imported) {
+  const Model& model = imported.model;
+  std::string text = summary["file"].get<std::string>() + ": " + model.architecture + ", " +
+                     std::string(TaskName(model.task));
+  if (!model.labels.empty()) text += " (" + std::to_string(model.labels.size()) + " labels)";
+  text += ", " + CountText(summary["parameters"].get<double>()) + " parameters, " +
+          BytesText(summary["file_bytes"].get<double>());
+  const auto& unused = imported.unused_tensors;
+  if (!unused.empty()) {
+    text += "\nnot used: " + std::to_string(unused.size()) + " tensors of the checkpoint (";
+    for (size_t i = 0; i < std::min(unused.size(), kShownTensors); ++i) {
+      text += (i == 0 ? "" : ", ") + unused[i];
+    }
+    text += unused.size() > kShownTensors ? ", ...)" : ")";
+  }
+  return text;
+}
+
+Status Run(const Options& options) {
+  ImportOptions import_options;
+  if (!options.task.empty()) import_options.task = TaskFromName(options.task);
+  TRY(ImportedModel imported, ImportDirectory(options.directory, import_options));
+  TRY_VOID(CheckInterrupt());
+  imported.model.provenance.emplace_back("created_by", "thimble " THIMBLE_VERSION);
+  TRY_VOID(ConvertWeights(imported.model, options.weights));
+  TRY_VOID(CheckInterrupt());
+  TRY_VOID(WriteThimble(imported.model, options.output));
+
+  for (const std::string& warning : imported.warnings) Note(warning);
+  TRY(const MappedFile file, MappedFile::Open(options.output));
+  const Json summary = Summary(options, imported, file.bytes().size());
+  Output out;
+  TRY_VOID(out.Line(options.json ? DumpJson(summary) : Human(summary, imported)));
+  return out.Flush();
+}
+
+std::vector<std::string> TaskNames() {
+  return {
+#define TASK(enumerator, name) name,
+#include "thimble/graph/tasks.inc"
+#undef TASK
+  };
+}
+
+}  // namespace
+
+Action SetupImport(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("DIR", options->directory,
+                 "a directory as Hugging Face's save_pretrained writes it, or a TensorFlow.js model")
+      ->required();
+  app.add_option("-o,--output", options->output, "the .thimble file to write")
+      ->required()
+      ->type_name("FILE");
+  AddWeightsOption(app, options->weights);
+  std::string tasks;
+  for (const std::string& name : TaskNames()) tasks += (tasks.empty() ? "" : ", ") + name;
+  app.add_option("--task", options->task, "build this head instead of the configured one: " + tasks)
+      ->check(CLI::IsMember(TaskNames()).description(""))
+      ->type_name("TASK");
+  app.add_flag("--json", options->json, "one JSON document that says what was written");
+  return [options] { return Run(*options); };
+}
+
+}  // namespace thimble::cli

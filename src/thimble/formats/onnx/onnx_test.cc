@@ -1,0 +1,330 @@
+// Exported files, judged by others: the ONNX project's checker and shape inference, and ONNX
+// Runtime against the graph's own reference where Node and the npm package onnxruntime-node are at
+// hand.
+#include "thimble/formats/onnx/export.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <onnx/checker.h>
+#include <onnx/shape_inference/implementation.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "thimble/base/file.h"
+#include "thimble/formats/thimble/example_model.h"
+#include "thimble/graph/panels.h"
+#include "thimble/passes/passes.h"
+
+namespace thimble {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr int64_t kWords = 13;
+constexpr int64_t kWidth = 8;
+constexpr size_t kSequences = 3;
+constexpr size_t kTokens = 5;  // of each sequence
+
+// Numbers in [-1, 1) that look random.
+std::vector<float> Numbers(size_t count) {
+  static uint32_t state = 1;
+  std::vector<float> numbers(count);
+  for (float& number : numbers) {
+    state = state * 1664525 + 1013904223;
+    number = static_cast<float>(state >> 8) * 0x1p-23f - 1;
+  }
+  return numbers;
+}
+
+Weight Matrix(const std::string& name, int64_t rows, int64_t columns) {
+  return {name, Tensor::FromFloats({rows, columns}, Numbers(static_cast<size_t>(rows * columns)))};
+}
+
+Weight Vector(const std::string& name, int64_t size) {
+  return {name, Tensor::FromFloats({size}, Numbers(static_cast<size_t>(size)))};
+}
+
+// Every operation, and every activation function.
+Graph EveryOperation() {
+  Builder b;
+  const ValueId ids = b.Input(kInputIds);
+  const ValueId types = b.Input(kTokenTypeIds);
+  const Weight words = Matrix("words.weight", kWords, kWidth);
+  const auto embed = [&](const char* name, ValueId from, Weight table) {
+    return b.Add(OpKind::kEmbedding, name, {from}, {std::move(table)});
+  };
+  const auto linear = [&](const std::string& name, ValueId x, int64_t width) {
+    return b.Add(OpKind::kLinear, name, {x},
+                 {Matrix(name + ".weight", width, b.type(x).width), Vector(name + ".bias", width)});
+  };
+  const ValueId places = b.Add(OpKind::kPositionIds, "places", {ids}, {}, PositionIdsAttrs{1, -1});
+  const ValueId counted = b.Add(OpKind::kPositionIds, "counted", {ids}, {}, PositionIdsAttrs{2, 1});
+  ValueId x = embed("words", ids, words);
+  x = b.Add(OpKind::kAdd, "add_types",
+            {x, embed("types", types, Matrix("types.weight", 2, kWidth))});
+  x = b.Add(OpKind::kAdd, "add_places",
+            {x, embed("place_table", places, Matrix("place_table.weight", 9, kWidth))});
+  x = b.Add(OpKind::kAdd, "add_counted",
+            {x, embed("count_table", counted, Matrix("count_table.weight", 9, kWidth))});
+  x = linear("narrow", b.Add(OpKind::kTrigram, "trigram", {x}), kWidth);
+  for (int i = 0;
+       const auto& name : {"linear", "relu", "relu6", "relu2", "gelu", "gelu_new", "quick_gelu",
+                           "gelu_10", "leaky_relu", "silu", "mish", "sigmoid", "tanh"}) {
+    const std::string step = "step" + std::to_string(i++);
+    const ValueId wide = linear(step + ".dense", x, kWidth);
+    const ValueId active = b.Add(OpKind::kActivation, step + ".activation", {wide}, {},
+                                 ActivationAttrs{*ActivationFromName(name)});
+    x = b.Add(OpKind::kLayerNorm, step + ".norm", {b.Add(OpKind::kAdd, step + ".add", {active, x})},
+              {Vector(step + ".norm.weight", kWidth), Vector(step + ".norm.bias", kWidth)},
+              LayerNormAttrs{1e-3});
+  }
+  const ValueId context =
+      b.Add(OpKind::kAttention, "attention",
+            {linear("query", x, 12), linear("key", x, 12), linear("value", x, 6)}, {},
+            AttentionAttrs{3, 0.7});
+  x = b.Add(OpKind::kAffine, "affine", {context}, {Vector("gamma", 6), Vector("beta", 6)});
+  b.Output("last_hidden_state", x);
+  const ValueId first = b.Add(OpKind::kPool, "first", {x}, {}, PoolAttrs{PoolKind::kFirst});
+  const ValueId mean = b.Add(OpKind::kPool, "mean", {x}, {}, PoolAttrs{PoolKind::kMean});
+  const ValueId asked =
+      b.Add(OpKind::kAttention, "asked", {first, x, x}, {}, AttentionAttrs{2, 1.5});
+  b.Output("asked", asked);
+  b.Output("pooled", b.Add(OpKind::kL2Normalize, "unit", {mean}));
+  b.Output("logits", b.Add(OpKind::kLinear, "decoder",
+                           {b.Add(OpKind::kActivation, "wide", {linear("widen", x, kWidth)}, {},
+                                  ActivationAttrs{Activation::kRelu})},
+                           {words}));
+  Result<Graph> graph = std::move(b).Finish(8);
+  EXPECT_TRUE(graph.has_value()) << graph.error().message();
+  return *std::move(graph);
+}
+
+Model EveryOperationModel() {
+  Model model;
+  model.architecture = "every_operation";
+  model.graph = EveryOperation();
+  return model;
+}
+
+onnx::ModelProto Parse(const std::string& file) {
+  onnx::ModelProto proto;
+  EXPECT_TRUE(proto.ParseFromString(file));
+  return proto;
+}
+
+std::map<std::string, int> CountOps(const onnx::ModelProto& proto) {
+  std::map<std::string, int> counts;
+  for (const onnx::NodeProto& node : proto.graph().node()) ++counts[node.op_type()];
+  return counts;
+}
+
+// "batch", "sequence", 8
+std::vector<std::string> Dims(const onnx::ValueInfoProto& value) {
+  std::vector<std::string> dims;
+  for (const auto& dim : value.type().tensor_type().shape().dim()) {
+    dims.push_back(dim.has_dim_param() ? dim.dim_param() : std::to_string(dim.dim_value()));
+  }
+  return dims;
+}
+
+class EveryOpset : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Opsets, EveryOpset, testing::Range(13, 18),
+                         [](const auto& opset) { return std::to_string(opset.param); });
+
+TEST_P(EveryOpset, PassesTheChecker) {
+  for (const char* pass : {"", "weights_to_f16", "weights_to_int8"}) {
+    Model model = EveryOperationModel();
+    if (*pass != '\0') model.graph = *RunPass(*FindPass(pass), model.graph);
+    const Result<std::string> file = SerializeOnnx(model, {.opset = GetParam()});
+    ASSERT_TRUE(file.has_value()) << file.error().message();
+    onnx::ModelProto proto = Parse(*file);
+    EXPECT_NO_THROW(onnx::checker::check_model(proto)) << pass;
+    onnx::ShapeInferenceOptions strict{true, 1, true};
+    EXPECT_NO_THROW(
+        onnx::shape_inference::InferShapes(proto, onnx::OpSchemaRegistry::Instance(), strict))
+        << pass;
+  }
+}
+
+TEST(Onnx, NamesInputsAndOutputs) {
+  const onnx::GraphProto graph = Parse(*SerializeOnnx(EveryOperationModel())).graph();
+  std::vector<std::string> inputs, outputs;
+  for (const auto& input : graph.input()) {
+    inputs.push_back(input.name());
+    EXPECT_THAT(Dims(input), ElementsAre("batch", "sequence"));
+  }
+  for (const auto& output : graph.output()) outputs.push_back(output.name());
+  EXPECT_THAT(inputs, ElementsAre("input_ids", "attention_mask", "token_type_ids"));
+  EXPECT_THAT(outputs, ElementsAre("last_hidden_state", "asked", "pooled", "logits"));
+  EXPECT_THAT(Dims(graph.output(0)), ElementsAre("batch", "sequence", "6"));
+  EXPECT_THAT(Dims(graph.output(2)), ElementsAre("batch", "6"));
+}
+
+TEST(Onnx, StoresTiedWeightsOnce) {
+  const onnx::GraphProto graph = Parse(*SerializeOnnx(EveryOperationModel())).graph();
+  int tables = 0;
+  for (const auto& constant : graph.initializer()) {
+    if (constant.dims_size() == 2 && constant.dims(0) == kWords) ++tables;
+  }
+  EXPECT_EQ(tables, 1);
+}
+
+TEST(Onnx, QuantizesAnInputOnceForAllItsProducts) {
+  Model model = EveryOperationModel();
+  model.graph = *RunPass(*FindPass("weights_to_int8"), model.graph);
+  const std::map<std::string, int> ops = CountOps(Parse(*SerializeOnnx(model)));
+  // narrow, 13 steps, query, key, value and widen; the decoder computes logits and stays float32.
+  EXPECT_EQ(ops.at("MatMulInteger"), 18);
+  EXPECT_EQ(ops.at("DynamicQuantizeLinear"), 16);
+  EXPECT_EQ(ops.at("Gemm"), 1);
+}
+
+TEST(Onnx, WritesTheSameFileFromPanels) {
+  for (const char* pass : {"weights_to_f16", "weights_to_int8"}) {
+    Model model = EveryOperationModel();
+    model.graph = *RunPass(*FindPass(pass), model.graph);
+    const std::string from_rows = *SerializeOnnx(model);
+    for (Node& node : model.graph.nodes) {
+      // The tied decoder keeps its storage, or it would no longer be tied.
+      if (node.op != OpKind::kLinear || node.name == "decoder") continue;
+      node.weights[0].tensor = PackPanels(node.weights[0].tensor);
+    }
+    EXPECT_EQ(*SerializeOnnx(model), from_rows) << pass;
+  }
+}
+
+TEST(Onnx, CarriesLabelsAndProvenance) {
+  const onnx::ModelProto proto = Parse(*SerializeOnnx(ExampleModel()));
+  std::map<std::string, std::string> metadata;
+  for (const auto& entry : proto.metadata_props()) {
+    metadata[entry.key()] = entry.value();
+  }
+  EXPECT_EQ(metadata["thimble.task"], "multi_label");
+  EXPECT_EQ(metadata["thimble.label.1"], "b");
+  EXPECT_EQ(metadata["thimble.provenance.source"], "made up");
+}
+
+TEST(Onnx, RefusesOtherOpsets) {
+  for (const int opset : {12, 18}) {
+    const Result<std::string> file = SerializeOnnx(ExampleModel(), {.opset = opset});
+    ASSERT_FALSE(file.has_value());
+    EXPECT_THAT(file.error().message(), HasSubstr("13 to 17"));
+  }
+}
+
+// --- Against ONNX Runtime
+
+// A batch in which one sequence has a hole in its mask and one is short, with ids that position
+// counting skips.
+struct Batch {
+  std::vector<int32_t> ids = {2, 5, 1, 7, 3, 4, 1, 9, 1, 1, 12, 11, 10, 0, 6};
+  std::vector<int32_t> types = {0, 0, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0};
+  std::vector<uint8_t> mask = {1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1};
+};
+
+// name -> int64 or float32 values, in the safetensors format.
+class Recording {
+ public:
+  template <class T>
+  void Add(const std::string& name, const std::vector<T>& values, const std::string& shape) {
+    const char* type = std::is_same_v<T, float> ? "F32" : "I64";
+    header_ += (header_.empty() ? "{\"" : ",\"") + name + "\":{\"dtype\":\"" + type +
+               "\",\"shape\":" + shape + ",\"data_offsets\":[" + std::to_string(data_.size()) + ",";
+    data_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    header_ += std::to_string(data_.size()) + "]}";
+  }
+  Status Write(const std::string& path) const {
+    TRY(AtomicFile file, AtomicFile::Create(path));
+    const uint64_t size = header_.size() + 1;
+    TRY_VOID(file.Append(std::as_bytes(std::span(&size, 1))));
+    TRY_VOID(file.Append(header_ + "}"));
+    TRY_VOID(file.Append(data_));
+    return file.Commit();
+  }
+
+ private:
+  std::string header_, data_;
+};
+
+Recording Record(const Graph& graph) {
+  const Batch batch;
+  const std::vector<int32_t> offsets = {0, kTokens, 2 * kTokens, 3 * kTokens};
+  const std::span<const int32_t> inputs[] = {batch.ids, batch.types};
+  std::vector<std::string_view> names;
+  for (const GraphOutput& output : graph.outputs) names.push_back(output.name);
+  const auto values = RunReference(graph, {offsets, batch.mask}, inputs, names);
+  EXPECT_TRUE(values.has_value()) << values.error().message();
+  Recording recording;
+  const auto input = [&](const char* name, const auto& ids) {
+    recording.Add(std::string("run0.input.") + name, std::vector<int64_t>(ids.begin(), ids.end()),
+                  "[3,5]");
+  };
+  input("input_ids", batch.ids);
+  input("token_type_ids", batch.types);
+  input("attention_mask", batch.mask);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::vector<float>& floats = (*values)[i].floats;
+    recording.Add("run0.output." + std::string(names[i]), floats,
+                  "[" + std::to_string(floats.size()) + "]");
+  }
+  return recording;
+}
+
+class OnnxRuntime : public testing::Test {
+ protected:
+  void SetUp() override {
+    const char* npm = std::getenv("THIMBLE_NPM");
+    npm_ = npm != nullptr ? npm : THIMBLE_SOURCE_DIR "/build/npm";
+    if (!std::filesystem::exists(npm_ + "/node_modules/onnxruntime-node")) {
+      GTEST_SKIP() << "no onnxruntime-node in " << npm_ << " (THIMBLE_NPM names another folder)";
+    }
+    if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no node";
+    std::string pattern = testing::TempDir() + "thimble-onnx-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override {
+    if (!folder_.empty()) std::filesystem::remove_all(folder_);
+  }
+
+  // Whether ONNX Runtime gives what the reference of `graph` gives.
+  bool Agrees(const Graph& graph, int opset, const char* tolerance) {
+    Model model;
+    model.architecture = "test";
+    model.graph = graph;
+    EXPECT_TRUE(ExportOnnx(model, folder_ + "/m.onnx", {.opset = opset}).has_value());
+    EXPECT_TRUE(Record(graph).Write(folder_ + "/m.safetensors").has_value());
+    const std::string command = std::string("node " THIMBLE_SOURCE_DIR "/tools/check_onnx.mjs ") +
+                                folder_ + "/m.onnx " + folder_ + "/m.safetensors --npm " + npm_ +
+                                " --tolerance " + tolerance;
+    return std::system(command.c_str()) == 0;
+  }
+
+  std::string npm_, folder_;
+};
+
+// Float32 against double precision through about 20 layers of width 8.
+TEST_F(OnnxRuntime, AgreesInFloat32) {
+  const Graph graph = EveryOperation();
+  EXPECT_TRUE(Agrees(graph, 13, "2e-5"));
+  EXPECT_TRUE(Agrees(graph, 17, "2e-5"));
+}
+
+// The reference widens the same float16 weights: no further rounding is allowed.
+TEST_F(OnnxRuntime, AgreesWithFloat16Weights) {
+  EXPECT_TRUE(Agrees(*RunPass(*FindPass("weights_to_f16"), EveryOperation()), 17, "2e-5"));
+}
+
+// ONNX Runtime rounds activations to 8 bits, the reference does not: each of the 16 quantized
+// products in a row adds about 1/255 of the spread of its input; independent errors add as roots.
+TEST_F(OnnxRuntime, ComesCloseInInt8) {
+  EXPECT_TRUE(Agrees(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17, "2e-2"));
+}
+
+}  // namespace
+}  // namespace thimble

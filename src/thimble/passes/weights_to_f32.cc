@@ -1,0 +1,20 @@
+// Widens every constant to float32, dequantized where it has scales: exact for float16 and bfloat16.
+#include "thimble/passes/matrices.h"
+#include "thimble/passes/passes.h"
+
+namespace thimble {
+
+Result<Graph> WeightsToF32(const Graph& graph) {
+  Graph result = graph;
+  TiedConversion conversion([](const Tensor& tensor) -> Result<Tensor> {
+    return Tensor::FromFloats(tensor.shape(), tensor.ToFloats());
+  });
+  for (Node& node : result.nodes) {
+    for (Weight& weight : node.weights) {
+      if (weight.tensor.dtype() != DType::kF32) TRY_VOID(conversion.Apply(weight));
+    }
+  }
+  return result;
+}
+
+}  // namespace thimble
