@@ -30,7 +30,7 @@ target_include_directories(thimble_options INTERFACE
 # No contraction: every multiply-add that is meant to be fused says so, which is what makes results
 # equal on every instruction set.
 target_compile_options(thimble_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -ffp-contract=off)
 if(THIMBLE_SANITIZE)
   target_compile_options(thimble_options INTERFACE
     -fsanitize=${THIMBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all

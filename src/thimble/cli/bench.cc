@@ -103,7 +103,9 @@ Result<Bench> Start(const BenchOptions& options) {
                                                      .profile = options.profile}));
   const double load_ms = Milliseconds(SecondsSince(start));
   Batch batch = RandomBatch(model.graph, options.batch, options.seq);
-  if (!options.ids.empty()) TRY(batch, ReadBatch(options.ids));
+  if (!options.ids.empty()) {
+    TRY(batch, ReadBatch(options.ids));
+  }
   const auto first = Clock::now();
   TRY_VOID(session.Run(batch));
   const double first_ms = Milliseconds(SecondsSince(first));

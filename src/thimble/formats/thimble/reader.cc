@@ -76,6 +76,12 @@ Result<Sections> Split(std::span<const std::byte> file) {
   return sections;
 }
 
+// The FlatBuffers verifier looks at the alignment of fields, not of the elements of vectors.
+template <class T>
+bool IsAligned(const flatbuffers::Vector<T>& values) {
+  return values.size() == 0 || reinterpret_cast<uintptr_t>(values.Data()) % sizeof(T) == 0;
+}
+
 // A file may refer to the same bytes many times over and so ask for much more memory than it has
 // bytes. Ours store everything once, so what is copied out is at most what is there.
 class Budget {
@@ -93,6 +99,7 @@ class Budget {
   }
   template <class To, class From>
   Result<std::vector<To>> Copy(const flatbuffers::Vector<From>* values) {
+    if (!IsAligned(*values)) return InvalidData("is damaged: a list in its metadata is misaligned");
     TRY_VOID(Spend(values->size() * sizeof(From)));
     std::vector<To> copy;
     copy.reserve(values->size());
@@ -131,9 +138,7 @@ class TensorReader {
     const std::optional<DType> dtype = DTypeFromName(View(entry.dtype()));
     if (!dtype) return NeedsNewer("its type " + Quoted(View(entry.dtype())));
     if (entry.layout() > fbs::Layout::MAX) return NeedsNewer("its layout");
-    // The verifier looks at the alignment of fields, not of the elements of vectors.
-    const bool aligned = reinterpret_cast<uintptr_t>(entry.shape()->Data()) % alignof(int64_t) == 0;
-    if (!aligned || entry.shape()->size() > kMaxTensorRank) {
+    if (!IsAligned(*entry.shape()) || entry.shape()->size() > kMaxTensorRank) {
       return InvalidData("its shape cannot be read");
     }
     const auto layout = static_cast<Layout>(entry.layout());

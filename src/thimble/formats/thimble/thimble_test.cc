@@ -320,10 +320,11 @@ std::string Forge(const Forged& forged) {
       fbb.CreateVector(std::vector(forged.node_copies, node)),
       fbb.CreateVector(std::vector{fbs::CreateOutputDirect(fbb, "words", 1)}), 16);
   const std::vector<uint32_t> no_ends;
-  const std::vector<float> no_floats;
+  const std::vector<float> no_thresholds;
+  const std::vector<double> no_scores;
   const std::vector<flatbuffers::Offset<fbs::AddedToken>> no_tokens;
   const auto tokenizer =
-      fbs::CreateTokenizerDirect(fbb, fbs::TokenizerKind::None, "", &no_ends, &no_floats, true,
+      fbs::CreateTokenizerDirect(fbb, fbs::TokenizerKind::None, "", &no_ends, &no_scores, true,
                                  true, true, true, {}, &no_strings, "##", 100, &no_tokens);
   const std::vector<flatbuffers::Offset<fbs::Provenance>> no_provenance;
   const std::vector<int64_t> shape = {1, 1};
@@ -331,7 +332,7 @@ std::string Forge(const Forged& forged) {
   constexpr size_t kDataBytes = kDataAlignment + kPanelGuardBytes;
   fbs::FinishSizePrefixedMetadataBuffer(
       fbb, fbs::CreateMetadataDirect(fbb, forged.major, forged.minor, "forged", "features",
-                                     &no_strings, &no_floats, graph, tokenizer, &no_provenance,
+                                     &no_strings, &no_thresholds, graph, tokenizer, &no_provenance,
                                      &tensors, kDataBytes, 0));
   std::string file(reinterpret_cast<const char*>(fbb.GetBufferPointer()), fbb.GetSize());
   file.resize(DataBegin(file.size()) + kDataBytes, '\0');

@@ -1,12 +1,13 @@
-// The innermost step of an int8 product on each instruction set: 16 sums, each of four products more.
+// The innermost step of an int8 product on each instruction set: 16 sums, each of four products
+// more.
 //
 // A step is a type with
 //   Register, kRegisters     16 / kRegisters sums in one register
 //   Weights, LoadWeights(p)  kPanelInputGroup inputs of one register's outputs, made ready
 //   Inputs, LoadInputs(p)    the same inputs of one row, for all outputs
 //   Dot(sum, weights, inputs)
-//   kShifted                 weights count as weight + 128: sums must start at -128 * (sum of inputs)
-//   kRows, kPanels           the largest tile whose sums stay in registers
+//   kShifted                 weights count as weight + 128: sums must start at -128 * (sum of
+//   inputs) kRows, kPanels           the largest tile whose sums stay in registers
 // All are exact for operands in [-127, 127].
 #if defined(THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_
@@ -34,8 +35,8 @@ HWY_INLINE int32_t LoadGroup(const int8_t* p) {
 
 #if HWY_TARGET == HWY_AVX3
 
-// maddubs adds pairs of unsigned times signed bytes into 16 bits: |w| times a with w's sign is at most
-// 2 * 127 * 127 and cannot saturate.
+// maddubs adds pairs of unsigned times signed bytes into 16 bits: |w| times a with w's sign is at
+// most 2 * 127 * 127 and cannot saturate.
 struct DotInt8 {
   using Register = __m512i;
   static constexpr size_t kRegisters = 1, kRows = 8, kPanels = 2;
@@ -61,8 +62,8 @@ struct DotInt8 {
   static HWY_INLINE void Store(Register sum, int32_t* to) { _mm512_store_si512(to, sum); }
 };
 
-// The instruction is spelled out because this target's functions are compiled without it: they share
-// everything around it with processors that do not have it.
+// The instruction is spelled out because this target's functions are compiled without it: they
+// share everything around it with processors that do not have it.
 struct DotInt8Vnni : DotInt8 {
   static constexpr bool kShifted = true;
   using Weights = __m512i;

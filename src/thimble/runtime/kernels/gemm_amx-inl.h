@@ -1,7 +1,8 @@
 // int8 products on the tile unit (AMX): a panel is its weight operand as it lies.
 //
-// Many rows: two tiles of rows by two panels; few rows: one tile of exactly these rows by four panels.
-// Either keeps four products in flight, which covers their latency of 52 cycles at one in 16.
+// Many rows: two tiles of rows by two panels; few rows: one tile of exactly these rows by four
+// panels. Either keeps four products in flight, which covers their latency of 52 cycles at one
+// in 16.
 #if defined(THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_
 #undef THIMBLE_RUNTIME_KERNELS_GEMM_AMX_INL_H_
@@ -31,9 +32,9 @@ struct alignas(64) AmxConfig {
   uint8_t rows[16] = {};
 };
 
-// Tiles 0 to 3 sum, 4 and 5 hold inputs, and so does nothing else: from `weights` on they hold weights.
-// Set up and given back (_tile_release) within one call, some 50 ns: no thread carries tile state into
-// a context switch, and nobody else's configuration is in the way.
+// Tiles 0 to 3 sum, 4 and 5 hold inputs, and so does nothing else: from `weights` on they hold
+// weights. Set up and given back (_tile_release) within one call, some 50 ns: no thread carries
+// tile state into a context switch, and nobody else's configuration is in the way.
 THIMBLE_AMX HWY_INLINE void ConfigureAmx(size_t input_rows, size_t weights) {
   AmxConfig config;
   for (size_t tile = 0; tile < 8; ++tile) {
@@ -44,14 +45,21 @@ THIMBLE_AMX HWY_INLINE void ConfigureAmx(size_t input_rows, size_t weights) {
   __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
-// Tiles 0 to 3 = 17 to 32 rows by one or two panels. The lower tiles of rows share rows with the upper
-// where there are fewer than 32.
-THIMBLE_AMX HWY_INLINE void SumAmxWide(const LinearInt8Args& args, const TilePlace& place) {
+// Which lines of the next two panels one call brings to the second-level cache, in every step.
+struct AmxAhead {
+  size_t first, lines;
+};
+
+// Tiles 0 to 3 = 17 to 32 rows by one or two panels. The lower tiles of rows share rows with the
+// upper where there are fewer than 32.
+THIMBLE_AMX HWY_INLINE void SumAmxWide(const LinearInt8Args& args, const TilePlace& place,
+                                       const AmxAhead& ahead) {
   const size_t panel_bytes = Int8PanelBytes(args.inputs), stride = args.a_stride;
   const int8_t* upper = args.a + place.row * stride;
   const int8_t* lower = upper + (place.rows - kAmxRows) * stride;
   const int8_t* left = args.weight + place.col / kPanelWidth * panel_bytes;
   const int8_t* right = place.cols > kPanelWidth ? left + panel_bytes : left;
+  const int8_t* next = left + 2 * panel_bytes + ahead.first * kInputBlock;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -67,6 +75,11 @@ THIMBLE_AMX HWY_INLINE void SumAmxWide(const LinearInt8Args& args, const TilePla
     _tile_dpbssd(3, 5, 7);
     left += kAmxPanelStep;
     right += kAmxPanelStep;
+    for (size_t line = 0; line < ahead.lines; ++line) {
+      constexpr int kSecondLevel = 2;
+      __builtin_prefetch(next + line * kInputBlock, 0, kSecondLevel);
+    }
+    next += 2 * kAmxPanelStep;
   }
 }
 
@@ -136,34 +149,45 @@ class AmxSums {
   const LinearInt8Args& args_;
 };
 
+// Weights are the outer loop: the blocks of rows share the work of fetching the next.
+THIMBLE_AMX HWY_INLINE void MultiplyAmxWide(const LinearInt8Args& args, size_t rows,
+                                            AmxSums& sums) {
+  constexpr size_t kRows = 2 * kAmxRows, kCols = 2 * kPanelWidth;
+  const size_t blocks = (rows + kRows - 1) / kRows;
+  const size_t share = (2 * kPanelWidth + blocks - 1) / blocks;
+  ConfigureAmx(kAmxRows, 6);
+  for (size_t col = 0; col < args.cols; col += kCols) {
+    const size_t cols = std::min(kCols, args.cols - col);
+    const size_t lines = col + kCols < args.cols ? share : 0;
+    for (size_t row = 0, fetched = 0; row < rows; row += kRows, fetched += lines) {
+      const TilePlace place{row, col, std::min(kRows, rows - row), cols};
+      SumAmxWide(args, place, {fetched, lines});
+      sums.FinishPrevious();
+      sums.TakeWide(place);
+    }
+  }
+}
+
+THIMBLE_AMX HWY_INLINE void MultiplyAmxNarrow(const LinearInt8Args& args, size_t first,
+                                              AmxSums& sums) {
+  constexpr size_t kCols = 4 * kPanelWidth;
+  const size_t rows = args.rows - first;
+  ConfigureAmx(rows, 5);
+  for (size_t col = 0; col < args.cols; col += kCols) {
+    const TilePlace place{first, col, rows, std::min(kCols, args.cols - col)};
+    SumAmxNarrow(args, place);
+    sums.FinishPrevious();
+    sums.TakeNarrow(place);
+  }
+}
+
 // Pairs of tiles while more than 16 rows are left, then the rest.
 THIMBLE_AMX inline void LinearInt8Amx(const LinearInt8Args& args) noexcept {
-  constexpr size_t kWideRows = 2 * kAmxRows, kWideCols = 2 * kPanelWidth;
-  constexpr size_t kNarrowCols = 4 * kPanelWidth;
-  const size_t rest = args.rows % kWideRows;
-  const size_t narrow_rows = rest <= kAmxRows ? rest : 0, wide_rows = args.rows - narrow_rows;
+  const size_t rest = args.rows % (2 * kAmxRows);
+  const size_t wide_rows = rest <= kAmxRows ? args.rows - rest : args.rows;
   AmxSums sums(args);
-  if (wide_rows > 0) {
-    ConfigureAmx(kAmxRows, 6);
-    for (size_t col = 0; col < args.cols; col += kWideCols) {
-      const size_t cols = std::min(kWideCols, args.cols - col);
-      for (size_t row = 0; row < wide_rows; row += kWideRows) {
-        const TilePlace place{row, col, std::min(kWideRows, wide_rows - row), cols};
-        SumAmxWide(args, place);
-        sums.FinishPrevious();
-        sums.TakeWide(place);
-      }
-    }
-  }
-  if (narrow_rows > 0) {
-    ConfigureAmx(narrow_rows, 5);
-    for (size_t col = 0; col < args.cols; col += kNarrowCols) {
-      const TilePlace place{wide_rows, col, narrow_rows, std::min(kNarrowCols, args.cols - col)};
-      SumAmxNarrow(args, place);
-      sums.FinishPrevious();
-      sums.TakeNarrow(place);
-    }
-  }
+  if (wide_rows > 0) MultiplyAmxWide(args, wide_rows, sums);
+  if (wide_rows < args.rows) MultiplyAmxNarrow(args, wide_rows, sums);
   _tile_release();
   sums.FinishPrevious();
 }

@@ -30,7 +30,7 @@ inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
 #elif HWY_CAP_GE256
 inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 12;
 #elif HWY_TARGET == HWY_NEON
-inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 24;
+inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
 #elif HWY_TARGET == HWY_SCALAR
 inline constexpr size_t kMaxTileRows = 1, kTileRegisters = 16;
 #else
@@ -63,15 +63,18 @@ HWY_INLINE Register LoadWeights(const uint16_t* p) {
 #endif
 }
 
-// One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels. `next` is fetched into the cache
-// meanwhile, a row of a panel for each input.
+inline constexpr size_t kCacheLine = 64;
+
+// One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels. Meanwhile the weights at
+// `ahead`, a stretch of `ahead_step` bytes for each input, come closer.
 template <class Weight>
 struct TileArgs {
   const float* a;
   size_t a_stride;
   const Weight* panels;
   size_t inputs;
-  const Weight* next;
+  const char* ahead;
+  size_t ahead_step;
   float* sums;
   size_t sums_stride;
 };
@@ -87,10 +90,15 @@ void MultiplyTile(const TileArgs<Weight>& args) {
   }
   const float* HWY_RESTRICT a = args.a;
   const Weight* HWY_RESTRICT w = args.panels;
-  const Weight* next = args.next;
+  const char* ahead = args.ahead;
+  const size_t ahead_step = args.ahead_step;
   const size_t stride = args.a_stride, panel_size = args.inputs * kPanelWidth;
   for (const float* end = a + args.inputs; a != end; ++a) {
-    hwy::Prefetch(next);
+    __builtin_prefetch(ahead, 0, 2);
+    if (ahead_step > kCacheLine) {
+      THIMBLE_UNROLL
+      for (size_t c = 1; c < kPanels; ++c) __builtin_prefetch(ahead + c * kCacheLine, 0, 2);
+    }
     Register weights[kColumns];
     THIMBLE_UNROLL
     for (size_t c = 0; c < kColumns; ++c) {
@@ -103,7 +111,7 @@ void MultiplyTile(const TileArgs<Weight>& args) {
       for (size_t c = 0; c < kColumns; ++c) sums[r][c] = Fma(input, weights[c], sums[r][c]);
     }
     w += kPanelWidth;
-    next += kPanelWidth;
+    ahead += ahead_step;
   }
   THIMBLE_UNROLL
   for (size_t r = 0; r < kRows; ++r) {
@@ -143,9 +151,9 @@ class Tiles {
   static constexpr auto kTable = Fill(std::make_index_sequence<kMaxTileRows * kMaxTilePanels>());
 };
 
-// A tile's place in the grid of rows and panels, and the panel to fetch meanwhile.
+// A tile's place in the grid of rows and panels: the `index`th of `count` over the same panels.
 struct TilePosition {
-  size_t row, rows, panel, panels, next;
+  size_t row, rows, panel, panels, index, count;
 };
 
 // Visits the tiles of `rows` x `panels`, panels outermost, in tiles of as equal heights as can be.
@@ -158,23 +166,32 @@ HWY_INLINE void ForEachTile(size_t rows, size_t panels, const Visit& visit) {
     const size_t now = std::min(step, panels - panel);
     for (size_t t = 0, row = 0; t < tiles; ++t) {
       const size_t height = low + (t < higher ? 1 : 0);
-      // The first tiles fetch a panel each of the next step.
-      const size_t next = std::min(panel + (t < step ? now + t : 0), panels - 1);
-      visit(TilePosition{row, height, panel, now, next});
+      visit(TilePosition{row, height, panel, now, t, tiles});
       row += height;
     }
   }
 }
 
-// sums[rows, panels * 16] = a[rows, inputs] * panels, every panel written whole.
+// sums = a[position's rows] * weights[position's panels], every panel written whole.
+template <class Weight>
+HWY_INLINE void MultiplyAt(const TilePosition& at, const float* a, size_t a_stride, size_t inputs,
+                           const Weight* weights, float* sums, size_t sums_stride) {
+  const size_t panel_bytes = inputs * kPanelWidth * sizeof(Weight);
+  const char* panels = reinterpret_cast<const char*>(weights) + at.panel * panel_bytes;
+  // Each tile brings its share of the panels after these. Behind the last lies what the file holds
+  // next, most often the weights of the next product.
+  const size_t share = at.panels * kPanelWidth * sizeof(Weight) / at.count;
+  Tiles<Weight>::Get(at.rows, at.panels)(
+      {a + at.row * a_stride, a_stride, reinterpret_cast<const Weight*>(panels), inputs,
+       panels + at.panels * panel_bytes + at.index * share * inputs, share, sums, sums_stride});
+}
+
+// sums[rows, panels * 16] = a[rows, inputs] * panels.
 inline void MultiplyPanels(const float* a, size_t a_stride, size_t rows, size_t inputs,
                            const float* weights, size_t panels, float* sums, size_t sums_stride) {
-  const size_t panel_size = inputs * kPanelWidth;
   ForEachTile(rows, panels, [&](const TilePosition& at) HWY_ATTR {
-    Tiles<float>::Get(
-        at.rows, at.panels)({a + at.row * a_stride, a_stride, weights + at.panel * panel_size,
-                             inputs, weights + at.next * panel_size,
-                             sums + at.row * sums_stride + at.panel * kPanelWidth, sums_stride});
+    MultiplyAt(at, a, a_stride, inputs, weights,
+               sums + at.row * sums_stride + at.panel * kPanelWidth, sums_stride);
   });
 }
 
@@ -186,18 +203,16 @@ void LinearFloat(const LinearArgs& args) noexcept {
   alignas(64) float sums[kTileRegisters * kRegisterLanes];
   const Weight* weights = static_cast<const Weight*>(args.weight);
   const size_t panels = (args.cols + kPanelWidth - 1) / kPanelWidth;
-  const size_t panel_size = args.inputs * kPanelWidth;
   const size_t fitting = kRowBlockBytes / sizeof(float) / std::max<size_t>(args.inputs, 1);
   const size_t block = std::max(fitting / kMaxTileRows, size_t{4}) * kMaxTileRows;
   for (size_t first = 0; first < args.rows; first += block) {
+    const float* a = args.a + first * args.a_stride;
     ForEachTile(std::min(block, args.rows - first), panels, [&](const TilePosition& at) HWY_ATTR {
-      const size_t row = first + at.row, col = at.panel * kPanelWidth;
-      const size_t width = at.panels * kPanelWidth;
-      Tiles<Weight>::Get(at.rows, at.panels)({args.a + row * args.a_stride, args.a_stride,
-                                              weights + at.panel * panel_size, args.inputs,
-                                              weights + at.next * panel_size, sums, width});
-      FinishTile(sums, width, args.epilogue, {row, col, at.rows, std::min(width, args.cols - col)},
-                 args.c, args.c_stride);
+      const size_t col = at.panel * kPanelWidth, width = at.panels * kPanelWidth;
+      MultiplyAt(at, a, args.a_stride, args.inputs, weights, sums, width);
+      FinishTile(sums, width, args.epilogue,
+                 {first + at.row, col, at.rows, std::min(width, args.cols - col)}, args.c,
+                 args.c_stride);
     });
   }
 }

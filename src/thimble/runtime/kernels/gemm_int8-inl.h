@@ -2,8 +2,8 @@
 //
 // Panels are the outer loop, so that weights come from memory once; a block of rows stays in the
 // second-level cache. A tile of sums stays in registers while all inputs go by, then goes through a
-// small buffer into the epilogue, which is one piece of code for every instruction set. Sums are exact,
-// so tiles may have any shape and the order of the inputs does not matter.
+// small buffer into the epilogue, which is one piece of code for every instruction set. Sums are
+// exact, so tiles may have any shape and the order of the inputs does not matter.
 #if defined(THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_
 #undef THIMBLE_RUNTIME_KERNELS_GEMM_INT8_INL_H_
@@ -21,8 +21,8 @@ HWY_BEFORE_NAMESPACE();
 namespace thimble {
 namespace HWY_NAMESPACE {
 
-// Rows of activations are zero up to a multiple of this many inputs, so loops may run that far: what
-// they read of weights there, the next panel or the guard, is multiplied by zero.
+// Rows of activations are zero up to a multiple of this many inputs, so loops may run that far:
+// what they read of weights there, the next panel or the guard, is multiplied by zero.
 inline constexpr size_t kInputBlock = 64;
 inline constexpr size_t kGroupsPerBlock = kInputBlock / kPanelInputGroup;
 
@@ -37,8 +37,8 @@ HWY_INLINE Floats LoadSums(const int32_t* HWY_RESTRICT sums) {
                    hn::ConvertTo(FloatTag(), hn::Load(IntTag(), sums + i * kRegisterLanes)));
 }
 
-// Sixteen columns of c, or the last few of a row, from sums [rows][sums_stride]: the epilogue but for
-// activations that cost more than a second pass.
+// Sixteen columns of c, or the last few of a row, from sums [rows][sums_stride]: the epilogue but
+// for activations that cost more than a second pass.
 struct SumsColumn {
   size_t row, rows, col, cols;
   const int32_t* sums;
@@ -94,8 +94,7 @@ inline void FinishSums(const LinearInt8Args& args, const TilePlace& place, const
   kFinish[epilogue.residual != nullptr][epilogue.gamma != nullptr](args, place, sums, sums_stride);
   if (epilogue.activation != Activation::kIdentity && epilogue.activation != Activation::kRelu) {
     float* c = args.c + place.row * args.c_stride + place.col;
-    ActivateRows({c, args.c_stride, place.rows, place.cols, c, args.c_stride},
-                 epilogue.activation);
+    ActivateRows({c, args.c_stride, place.rows, place.cols, c, args.c_stride}, epilogue.activation);
   }
 }
 

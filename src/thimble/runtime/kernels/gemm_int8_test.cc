@@ -14,10 +14,12 @@
 namespace thimble {
 namespace {
 
-// Bytes on a boundary of 64, of exactly the size asked for, so that sanitizers see what lies beyond.
+// Bytes on a boundary of 64, of exactly the size asked for, so that sanitizers see what lies
+// beyond.
 class Bytes {
  public:
-  explicit Bytes(size_t size, uint8_t fill = 0) : size_(size), data_(new(kAlignment) uint8_t[size]) {
+  explicit Bytes(size_t size, uint8_t fill = 0)
+      : size_(size), data_(new (kAlignment) uint8_t[size]) {
     std::memset(data_.get(), fill, size);
   }
   int8_t* ints() { return reinterpret_cast<int8_t*>(data_.get()); }
@@ -44,8 +46,8 @@ std::string Text(const Shape& shape) {
 
 enum class Values { kRandom, kExtreme };
 
-// One product with all that it reads. Weights are packed by hand, so that the test does not share the
-// packer's view of the layout, and the guard holds what would show in any sum it got into.
+// One product with all that it reads. Weights are packed by hand, so that the test does not share
+// the packer's view of the layout, and the guard holds what would show in any sum it got into.
 class Problem {
  public:
   Problem(const Shape& shape, Values values, uint32_t seed)
@@ -95,8 +97,8 @@ class Problem {
   }
 
   // The contract of kernels.h, element by element; only the activation is the table's own.
-  std::vector<float> Expected(const Kernels& kernels, const LinearInt8Args& args,
-                              size_t c_stride, float gap) const {
+  std::vector<float> Expected(const Kernels& kernels, const LinearInt8Args& args, size_t c_stride,
+                              float gap) const {
     const auto fma = [&](float x, float y, float z) {
       return kernels.fused ? std::fma(x, y, z) : x * y + z;
     };
@@ -166,10 +168,10 @@ bool Check(const Shape& shape, Values values, int parts, Activation activation) 
   const size_t c_stride = shape.cols + 3;
   const LinearInt8Args args = problem.Args(parts, activation);
   for (const Kernels* kernels : AvailableKernels()) {
-    const std::string what = std::string(kernels->name) + " " + Text(shape) + " epilogue " +
-                             std::to_string(parts);
-    if (!SameBits(problem.Expected(*kernels, args, c_stride, kGap), Multiply(*kernels, args, c_stride),
-                  what)) {
+    const std::string what =
+        std::string(kernels->name) + " " + Text(shape) + " epilogue " + std::to_string(parts);
+    if (!SameBits(problem.Expected(*kernels, args, c_stride, kGap),
+                  Multiply(*kernels, args, c_stride), what)) {
       return false;
     }
   }
@@ -254,9 +256,9 @@ TEST(LinearInt8, RowsDoNotDependOnEachOther) {
       part.a += first * args.a_stride, part.a_scales += first;
       part.epilogue.residual += first * args.epilogue.residual_stride;
       const std::vector<float> rows = Multiply(*kernels, part, shape.cols);
-      ASSERT_TRUE(SameBits({all.begin() + first * shape.cols,
-                            all.begin() + (first + part.rows) * shape.cols},
-                           rows, std::string(kernels->name)));
+      ASSERT_TRUE(SameBits(
+          {all.begin() + first * shape.cols, all.begin() + (first + part.rows) * shape.cols}, rows,
+          std::string(kernels->name)));
     }
   }
 }
@@ -314,7 +316,8 @@ TEST(QuantizeRows, EveryWidth) {
 
 // With 127 as the largest, the factor is 1 and halves are ties.
 TEST(QuantizeRows, RoundsTiesToEven) {
-  std::vector<float> x = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 125.5f, 126.5f, -126.5f, 0};
+  std::vector<float> x = {127.0f, 0.5f,   1.5f,   2.5f,    -0.5f, -1.5f,
+                          -2.5f,  125.5f, 126.5f, -126.5f, 0};
   CheckQuantization(x, x.size() - 1, "ties");
 }
 
@@ -322,10 +325,11 @@ TEST(QuantizeRows, SpecialRows) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kTiny = std::numeric_limits<float>::denorm_min();
-  const std::vector<std::vector<float>> rows = {
-      {0, -0.0f, 0},      {1, kNan, -2},          {kNan, kNan, kNan},  {kNan, 0, -0.0f},
-      {1, kInfinity, -3}, {-kInfinity, kNan, 7},  {kTiny, -kTiny, 0},  {1e-37f, 1e-38f, -1e-36f},
-      {3e38f, -3e38f, 1}, {kInfinity, -kInfinity, 0}};
+  const std::vector<std::vector<float>> rows = {{0, -0.0f, 0},      {1, kNan, -2},
+                                                {kNan, kNan, kNan}, {kNan, 0, -0.0f},
+                                                {1, kInfinity, -3}, {-kInfinity, kNan, 7},
+                                                {kTiny, -kTiny, 0}, {1e-37f, 1e-38f, -1e-36f},
+                                                {3e38f, -3e38f, 1}, {kInfinity, -kInfinity, 0}};
   for (const size_t width : {3, 20, 64, 100}) {
     std::vector<float> x;
     for (const std::vector<float>& row : rows) {

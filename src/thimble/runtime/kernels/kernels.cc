@@ -22,8 +22,9 @@ HWY_BEFORE_NAMESPACE();
 namespace thimble {
 namespace HWY_NAMESPACE {
 
-constexpr Kernels MakeKernels(std::string_view name,
-                              void (*linear_int8)(const LinearInt8Args&) noexcept = LinearInt8<DotInt8>) {
+constexpr Kernels MakeKernels(
+    std::string_view name,
+    void (*linear_int8)(const LinearInt8Args&) noexcept = LinearInt8<DotInt8>) {
   return {.name = name,
           .fused = kFused,
           .linear_f32 = LinearFloat<float>,
@@ -73,7 +74,8 @@ constexpr Entry kEntries[] = {
 #endif
 #if HWY_TARGETS & HWY_NEON
 #if HWY_ARCH_ARM_A64
-    {N_NEON::MakeKernels("neon_dotprod", N_NEON::LinearInt8<N_NEON::DotInt8Dotprod>), CpuHasNeonDotprod},
+    {N_NEON::MakeKernels("neon_dotprod", N_NEON::LinearInt8<N_NEON::DotInt8Dotprod>),
+     CpuHasNeonDotprod},
 #endif
     {N_NEON::MakeKernels("neon"), CpuHasNeon},
 #endif

@@ -20,8 +20,8 @@ namespace HWY_NAMESPACE {
 
 inline constexpr size_t kQuantizedBlock = 64;
 
-// The bits of the largest magnitude of a row. As integers, magnitudes compare as numbers do, and NaN
-// above infinity.
+// The bits of the largest magnitude of a row. As integers, magnitudes compare as numbers do, and
+// NaN above infinity.
 HWY_INLINE uint32_t LargestMagnitude(const float* HWY_RESTRICT x, size_t width) {
   const Ints no_sign = BroadcastInt(0x7FFFFFFF);
   Ints largest[4] = {BroadcastInt(0), BroadcastInt(0), BroadcastInt(0), BroadcastInt(0)};
@@ -83,8 +83,9 @@ HWY_INLINE void QuantizeFinite(const float* HWY_RESTRICT x, size_t width, float 
   Ints v[4];
   for (size_t i = 0; i < 4; ++i) {
     const size_t here = at + i * kLanes;
-    v[i] = here >= width ? BroadcastInt(0)
-                         : RoundToInts(Mul(LoadFirst(x + here, std::min(kLanes, width - here)), by));
+    v[i] = here >= width
+               ? BroadcastInt(0)
+               : RoundToInts(Mul(LoadFirst(x + here, std::min(kLanes, width - here)), by));
   }
   StoreBytes(v, q + at);
 }

@@ -140,9 +140,7 @@ HWY_INLINE Ints Max(const Ints& a, const Ints& b) {
   THIMBLE_LANEWISE(Ints, hn::Max(a.part[i], b.part[i]));
 }
 // To nearest, ties to even, for floats within int32.
-HWY_INLINE Ints RoundToInts(const Floats& a) {
-  THIMBLE_LANEWISE(Ints, hn::NearestInt(a.part[i]));
-}
+HWY_INLINE Ints RoundToInts(const Floats& a) { THIMBLE_LANEWISE(Ints, hn::NearestInt(a.part[i])); }
 HWY_INLINE Ints BroadcastInt(int32_t x) { THIMBLE_LANEWISE(Ints, hn::Set(IntTag(), x)); }
 template <int kBits>
 HWY_INLINE Ints ShiftLeft(const Ints& a) {
