@@ -173,7 +173,8 @@ async function compareTexts(ours, config, texts) {
       size += texts[begin].length;
     }
     const answers = batch.map((t) => ours.ask(Array.isArray(t) ? {text: t[0], pair: t[1]} : {text: t}));
-    const want = await theirs.encodeBatch(batch);
+    const want = await Promise.all(batch.map(
+        (t) => Array.isArray(t) ? theirs.encode(t[0], t[1]) : theirs.encode(t)));
     const got = await Promise.all(answers);
     batch.forEach((t, i) => {
       const [text, pair] = Array.isArray(t) ? t : [t];
@@ -338,8 +339,7 @@ function configurations() {
   return {plain: [uncased, cased], more};
 }
 
-async function main() {
-  const ours = new Ours(options.ours);
+async function main(ours) {
   const {plain, more} = configurations();
   const texts = [...new Set(inputs.flatMap((i) => [...filesUnder(i)]).flatMap(textsOf))];
   if (texts.length > 0 && !options.speed) {
@@ -360,16 +360,17 @@ async function main() {
     }
   }
   if (options.speed) for (const config of plain) await compareSpeed(ours, config, texts);
-  ours.end();
   if (!options.speed) console.log(`${compared} texts compared, ${differences} differences`);
   if (differences > 0) process.exitCode = 4;
 }
 
+const ours = new Ours(options.ours);
 try {
-  await main();
+  await main(ours);
 } catch (error) {
   console.error(`error: ${error.message}`);
   process.exitCode = 1;
 } finally {
+  ours.end();
   rmSync(scratch, {recursive: true, force: true});
 }

@@ -107,14 +107,18 @@ Status Predictor::EncodeText(size_t index, const PredictorInput& input) {
     TRY(encodings, tokenizer_->EncodeWindows(input.text, *input.pair, window,
                                              std::min(options_.answer_stride, window / 3)));
   } else {
-    const EncodeOptions how{.max_length = options_.max_length};
+    // At least one token: of a text that has none, as unigram tokenizers give for an empty one, it is
+    // padding, and what pools over it finds nothing.
+    const EncodeOptions how{.max_length = options_.max_length, .pad_to = 1};
     TRY(Encoding encoding, input.pair.has_value()
                                ? tokenizer_->EncodePair(input.text, *input.pair, how)
                                : tokenizer_->Encode(input.text, how));
     encodings.push_back(std::move(encoding));
   }
   for (Encoding& encoding : encodings) {
-    batch_.Add(encoding.ids, encoding.type_ids);
+    const bool nothing = !encoding.ids.empty() && encoding.attention_mask[0] == 0;
+    batch_.Add(encoding.ids, encoding.type_ids,
+               nothing ? std::span<const uint8_t>(encoding.attention_mask) : std::span<const uint8_t>());
     sequences_.push_back({.input = index, .encoding = std::move(encoding)});
   }
   return {};
