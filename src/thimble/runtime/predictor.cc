@@ -43,7 +43,10 @@ Result<Predictor> Predictor::Create(const Model& model, PredictorOptions options
   }
   SessionOptions session_options{.threads = options.threads, .outputs = {TaskOutput(model)},
                                  .kernels = options.kernels};
-  for (const std::string& name : options.raw_outputs) session_options.outputs.push_back(name);
+  for (const std::string& name : options.raw_outputs) {
+    auto& names = session_options.outputs;
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
   TRY(Session session, Session::Create(model.graph, std::move(session_options)));
   return Predictor(model, std::move(options), std::move(tokenizer), std::move(session));
 }
@@ -145,7 +148,9 @@ void Predictor::Decode(const Sequence& sequence, size_t row, Prediction& out) co
   }
   // A long context has several windows; what is handed out raw is the first.
   if (!out.raw.empty()) return;
-  for (size_t i = 1; i < session_.outputs(); ++i) {
+  for (const std::string& name : options_.raw_outputs) {
+    size_t i = 0;
+    while (session_.output(i).name != name) ++i;
     const OutputView view = session_.output(i);
     const bool per_token = view.per == Rows::kTokens;
     FloatMatrix matrix{.rows = per_token ? tokens : 1, .width = view.width, .values = {}};
