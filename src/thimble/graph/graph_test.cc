@@ -143,12 +143,12 @@ TEST(Verify, BoundsWidthsThatNoWeightBacks) {
   Builder b;
   ValueId x =
       b.Add(OpKind::kEmbedding, "words", {b.Input(kInputIds)}, {Filled("words.weight", {2, 4}, 1)});
-  for (int i = 0; i < 50; ++i) x = b.Add(OpKind::kTrigram, "t" + std::to_string(i), {x});
+  for (int i = 0; i < 50; ++i) x = b.Add(OpKind::kTrigram, std::to_string(i), {x});
   b.Output("out", x);
   const Result<Graph> graph = std::move(b).Finish(1);
   ASSERT_FALSE(graph.has_value());
   EXPECT_EQ(graph.error().message(),
-            "trigram t13 gives rows of width 19131876, the most is 16777216");
+            "trigram 13 gives rows of width 19131876, the most is 16777216");
 }
 
 TEST(Builder, KeepsTheFirstErrorAndDoesNothingAfterIt) {
