@@ -90,7 +90,9 @@ function makeLibrary(config, pieces, tokens, ids) {
       type: 'BertNormalizer', clean_text: config.clean_text, handle_chinese_chars: config.chinese_chars,
       strip_accents: config.strip_accents ?? null, lowercase: config.lower_case,
     },
-    pre_tokenizer: {type: config.basic_tokenize ? 'BertPreTokenizer' : 'WhitespaceSplit'},
+    // Without the basic tokenizer (which the library always has) words are split as Python does it.
+    pre_tokenizer: config.basic_tokenize ? {type: 'BertPreTokenizer'} :
+        {type: 'Split', pattern: {Regex: '[\\s\\x1c-\\x1f]+'}, behavior: 'Removed', invert: false},
     post_processor: {
       type: 'TemplateProcessing', single: first,
       pair: [...first, {Sequence: {id: 'B', type_id: 1}}, item('[SEP]', 1)],

@@ -140,15 +140,31 @@ class Processes(support.TestCase):
 class Goldens(support.TestCase):
     """Hugging Face's own ids, where the optional goldens are."""
 
-    def test_lines_of_every_category(self):
+    def test_ids_of_texts_and_pairs(self):
         folder = support.shared("goldens/hf/tokenizer")
         if folder is None:
             self.skipTest("the goldens are not here: set THIMBLE_SHARED or put `shared` beside the checkout")
         lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
-        stdin = "".join(json.dumps({"text": line["text"]}) + "\n" for line in lines)
-        got = self.documents("tokenize", "--vocab", folder / "vocab_uncased.txt", "--jsonl", "--json",
-                             stdin=stdin)
-        self.assertEqual(len(got), len(lines))
+        arguments = {"uncased": ("--vocab", folder / "vocab_uncased.txt"),
+                     "cased": ("--vocab", folder / "vocab_cased_synthetic.txt", "--cased")}
+        for name, source in arguments.items():
+            # A pair's slow ids are given; Rust's only where the texts themselves agree.
+            for keys in (("text",), ("text", "pair")):
+                stdin, expected = [], []
+                for line in lines:
+                    differs = line.get("rust_differs", {}).get(name, {})
+                    texts = dict(zip(("text", "text_pair"), (line[key] for key in keys)))
+                    stdin.append(json.dumps(texts) + "\n")
+                    ids = line["configs"][name]["ids" if len(keys) == 1 else "pair"]
+                    expected.append(differs.get("ids", ids) if len(keys) == 1 else ids)
+                got = self.documents("tokenize", *source, "--jsonl", "--json", stdin="".join(stdin))
+                self.assertEqual(len(got), len(lines))
+                by_text = {line["text"] for line in lines if "ids" in line.get("rust_differs", {}).get(name, {})}
+                for line, document, want in zip(lines, got, expected):
+                    if len(keys) == 2 and by_text & {line["text"], line["pair"]}:
+                        continue
+                    with self.subTest(config=name, id=line["id"], keys=keys):
+                        self.assertEqual(document["input_ids"], want)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ uint8_t Flags(UChar32 c) {
 
 template <class T>
 void PrintArray(const char* type, const char* name, const std::vector<T>& values) {
-  std::printf("inline constexpr %s %s[] = {", type, name);
+  std::printf("constexpr %s %s[] = {", type, name);
   for (size_t i = 0; i < values.size(); ++i) {
     std::printf("%s%u,", i % 24 == 0 ? "\n" : "", static_cast<unsigned>(values[i]));
   }
@@ -173,11 +173,11 @@ void PrintArray(const char* type, const char* name, const std::vector<T>& values
 
 void PrintFlags() {
   constexpr UChar32 kBlock = 1 << thimble::kUnicodeBlockBits;
-  std::map<std::vector<uint8_t>, size_t> blocks;
+  std::map<std::string, size_t> blocks;
   std::vector<uint8_t> index, flags;
   for (UChar32 begin = 0; begin < kCodePoints; begin += kBlock) {
-    std::vector<uint8_t> block;
-    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(Flags(c));
+    std::string block;
+    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(static_cast<char>(Flags(c)));
     const auto [found, fresh] = blocks.emplace(block, blocks.size());
     if (fresh) flags.insert(flags.end(), block.begin(), block.end());
     index.push_back(static_cast<uint8_t>(found->second));
@@ -208,7 +208,7 @@ void PrintMapping(const std::string& name, const Map& map) {
 }  // namespace
 
 int main() {
-  std::printf("// Made by generate_unicode; do not edit.\n");
+  std::printf("// Made by generate_unicode; do not edit.\nnamespace thimble::unicode_tables {\n");
   PrintFlags();
   PrintMapping("Decomposition", Decomposition);
   PrintMapping("LowerCase", LowerCase);
@@ -216,4 +216,5 @@ int main() {
     const uint8_t ccc = CombiningClass(c);
     return ccc == 0 ? std::vector<uint32_t>() : std::vector<uint32_t>{ccc};
   });
+  std::printf("}  // namespace thimble::unicode_tables\n");
 }

@@ -210,7 +210,7 @@ void LinearFloat(const LinearArgs& args) noexcept {
     ForEachTile(std::min(block, args.rows - first), panels, [&](const TilePosition& at) HWY_ATTR {
       const size_t col = at.panel * kPanelWidth, width = at.panels * kPanelWidth;
       MultiplyAt(at, a, args.a_stride, args.inputs, weights, sums, width);
-      FinishTile(sums, width, args.epilogue,
+      FinishTile(FloatSums{sums, width}, args.epilogue,
                  {first + at.row, col, at.rows, std::min(width, args.cols - col)}, args.c,
                  args.c_stride);
     });

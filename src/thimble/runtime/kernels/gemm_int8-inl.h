@@ -32,70 +32,35 @@ constexpr size_t Int8PanelBytes(size_t inputs) {
 
 // --- Epilogue
 
-HWY_INLINE Floats LoadSums(const int32_t* HWY_RESTRICT sums) {
-  THIMBLE_LANEWISE(Floats,
-                   hn::ConvertTo(FloatTag(), hn::Load(IntTag(), sums + i * kRegisterLanes)));
-}
+struct Int8Sums {
+  const int32_t* sums;  // [place.rows][stride], 64-byte aligned
+  size_t stride;
+  const float* a_scales;
+  const float* weight_scales;
 
-// Sixteen columns of c, or the last few of a row, from sums [rows][sums_stride]: the epilogue but
-// for activations that cost more than a second pass.
-struct SumsColumn {
-  size_t row, rows, col, cols;
-  const int32_t* sums;
-  size_t sums_stride;
+  template <class LoadColumns>
+  HWY_INLINE auto At(const TilePlace& place, size_t col, const float* bias,
+                     const LoadColumns& load) const {
+    const Floats biases = bias != nullptr ? load(bias + col) : Zeros();
+    const Floats scales = Load(weight_scales + col);
+    const int32_t* column = sums + (col - place.col);
+    return
+        [column, stride = stride, rows = a_scales + place.row, scales, biases](size_t r) HWY_ATTR {
+          return Fma(FloatsOfSums(column + r * stride), Mul(Broadcast(rows[r]), scales), biases);
+        };
+  }
+
+ private:
+  static HWY_INLINE Floats FloatsOfSums(const int32_t* HWY_RESTRICT p) {
+    THIMBLE_LANEWISE(Floats, hn::ConvertTo(FloatTag(), hn::Load(IntTag(), p + i * kRegisterLanes)));
+  }
 };
 
-template <bool kWhole, bool kResidual, bool kAffine>
-HWY_INLINE void FinishColumn(const LinearInt8Args& args, const SumsColumn& column) {
-  const auto load = [&](const float* p)
-                        HWY_ATTR { return kWhole ? Load(p) : LoadFirst(p, column.cols); };
-  const Epilogue& epilogue = args.epilogue;
-  const bool relu = epilogue.activation == Activation::kRelu;
-  const Floats weight_scale = Load(args.weight_scales + column.col);
-  const Floats bias = epilogue.bias != nullptr ? load(epilogue.bias + column.col) : Zeros();
-  const Floats gamma = kAffine ? load(epilogue.gamma + column.col) : Zeros();
-  const Floats beta = kAffine ? load(epilogue.beta + column.col) : Zeros();
-  const size_t first = column.row;
-  const float* residual = kResidual ? epilogue.residual + column.col : nullptr;
-  float* c = args.c + column.col;
-  for (size_t r = 0; r < column.rows; ++r) {
-    const Floats scale = Mul(Broadcast(args.a_scales[first + r]), weight_scale);
-    Floats z = Fma(LoadSums(column.sums + r * column.sums_stride), scale, bias);
-    if constexpr (kResidual) z = Add(z, load(residual + (first + r) * epilogue.residual_stride));
-    if constexpr (kAffine) z = Fma(z, gamma, beta);
-    if (relu) z = Relu(z);
-    float* to = c + (first + r) * args.c_stride;
-    kWhole ? Store(z, to) : StoreFirst(z, to, column.cols);
-  }
-}
-
-template <bool kResidual, bool kAffine>
-void FinishColumns(const LinearInt8Args& args, const TilePlace& place, const int32_t* sums,
-                   size_t sums_stride) {
-  size_t at = 0;
-  for (; at + kLanes <= place.cols; at += kLanes) {
-    FinishColumn<true, kResidual, kAffine>(
-        args, {place.row, place.rows, place.col + at, kLanes, sums + at, sums_stride});
-  }
-  if (at < place.cols) {
-    FinishColumn<false, kResidual, kAffine>(
-        args, {place.row, place.rows, place.col + at, place.cols - at, sums + at, sums_stride});
-  }
-}
-
-// c[place] = epilogue(sums), sums [place.rows][sums_stride], 64-byte aligned.
-inline void FinishSums(const LinearInt8Args& args, const TilePlace& place, const int32_t* sums,
-                       size_t sums_stride) {
-  using Finish = void (*)(const LinearInt8Args&, const TilePlace&, const int32_t*, size_t);
-  static constexpr Finish kFinish[2][2] = {
-      {FinishColumns<false, false>, FinishColumns<false, true>},
-      {FinishColumns<true, false>, FinishColumns<true, true>}};
-  const Epilogue& epilogue = args.epilogue;
-  kFinish[epilogue.residual != nullptr][epilogue.gamma != nullptr](args, place, sums, sums_stride);
-  if (epilogue.activation != Activation::kIdentity && epilogue.activation != Activation::kRelu) {
-    float* c = args.c + place.row * args.c_stride + place.col;
-    ActivateRows({c, args.c_stride, place.rows, place.cols, c, args.c_stride}, epilogue.activation);
-  }
+// c[place] = epilogue(sums).
+HWY_INLINE void FinishSums(const LinearInt8Args& args, const TilePlace& place, const int32_t* sums,
+                           size_t stride) {
+  FinishTile(Int8Sums{sums, stride, args.a_scales, args.weight_scales}, args.epilogue, place,
+             args.c, args.c_stride);
 }
 
 // --- Tiles
