@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// Runs an exported ONNX file in ONNX Runtime and compares its outputs with recorded ones.
+// Runs exported ONNX files in ONNX Runtime and compares their outputs with recorded ones.
 //
-//   node tools/check_onnx.mjs MODEL.onnx EXPECTED.safetensors [--tolerance 1e-4] [--npm build/npm]
+//   node tools/check_onnx.mjs (MODEL.onnx EXPECTED.safetensors)... [--tolerance 1e-4] [--npm build/npm]
 //
 // EXPECTED holds run<k>.input.<name> and run<k>.output.<name>. Outputs compare as
-// |got - want| <= tolerance * max(1, max|want|). The last line says how far off the worst was; exit 4 if
-// that is too far, 1 if something cannot be read or run.
+// |got - want| <= tolerance * max(1, max|want|). One line per model says how far off the worst was; exit 4
+// if one is too far, 1 if something cannot be read or run.
 import {readFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import path from 'node:path';
@@ -64,9 +64,7 @@ function worstError(got, want) {
   }, 0);
 }
 
-async function main() {
-  const [model, expected] = positionals;
-  const ort = createRequire(path.resolve(options.npm, 'node_modules', '_'))('onnxruntime-node');
+async function check(ort, model, expected) {
   const tensors = readSafetensors(expected);
   const runs = new Set([...tensors.keys()].map((key) => key.split('.')[0]));
   const session = await ort.InferenceSession.create(model, {logSeverityLevel: 3});
@@ -83,8 +81,18 @@ async function main() {
   }
   console.log(`${path.basename(model)}: ${compared} outputs of ${runs.size} runs, ` +
               `largest error ${worst.toExponential(1)}`);
-  if (compared === 0) throw new Error('no recorded output has the name of one of the model');
-  process.exitCode = worst <= Number(options.tolerance) ? 0 : 4;
+  if (compared === 0) throw new Error(`${expected} has no output that ${model} has`);
+  return worst <= Number(options.tolerance);
+}
+
+async function main() {
+  const ort = createRequire(path.resolve(options.npm, 'node_modules', '_'))('onnxruntime-node');
+  if (positionals.length === 0 || positionals.length % 2 !== 0) {
+    throw new Error('name pairs of a model and its recorded outputs');
+  }
+  for (let i = 0; i < positionals.length; i += 2) {
+    if (!await check(ort, positionals[i], positionals[i + 1])) process.exitCode = 4;
+  }
 }
 
 main().catch((error) => {

@@ -90,7 +90,9 @@ function makeLibrary(config, pieces, tokens, ids) {
       type: 'BertNormalizer', clean_text: config.clean_text, handle_chinese_chars: config.chinese_chars,
       strip_accents: config.strip_accents ?? null, lowercase: config.lower_case,
     },
-    pre_tokenizer: {type: config.basic_tokenize ? 'BertPreTokenizer' : 'WhitespaceSplit'},
+    // Without the basic tokenizer (which the library always has) words are split as Python does it.
+    pre_tokenizer: config.basic_tokenize ? {type: 'BertPreTokenizer'} :
+        {type: 'Split', pattern: {Regex: '[\\s\\x1c-\\x1f]+'}, behavior: 'Removed', invert: false},
     post_processor: {
       type: 'TemplateProcessing', single: first,
       pair: [...first, {Sequence: {id: 'B', type_id: 1}}, item('[SEP]', 1)],
@@ -173,7 +175,8 @@ async function compareTexts(ours, config, texts) {
       size += texts[begin].length;
     }
     const answers = batch.map((t) => ours.ask(Array.isArray(t) ? {text: t[0], pair: t[1]} : {text: t}));
-    const want = await theirs.encodeBatch(batch);
+    const want = await Promise.all(batch.map(
+        (t) => Array.isArray(t) ? theirs.encode(t[0], t[1]) : theirs.encode(t)));
     const got = await Promise.all(answers);
     batch.forEach((t, i) => {
       const [text, pair] = Array.isArray(t) ? t : [t];
@@ -338,8 +341,7 @@ function configurations() {
   return {plain: [uncased, cased], more};
 }
 
-async function main() {
-  const ours = new Ours(options.ours);
+async function main(ours) {
   const {plain, more} = configurations();
   const texts = [...new Set(inputs.flatMap((i) => [...filesUnder(i)]).flatMap(textsOf))];
   if (texts.length > 0 && !options.speed) {
@@ -360,16 +362,17 @@ async function main() {
     }
   }
   if (options.speed) for (const config of plain) await compareSpeed(ours, config, texts);
-  ours.end();
   if (!options.speed) console.log(`${compared} texts compared, ${differences} differences`);
   if (differences > 0) process.exitCode = 4;
 }
 
+const ours = new Ours(options.ours);
 try {
-  await main();
+  await main(ours);
 } catch (error) {
   console.error(`error: ${error.message}`);
   process.exitCode = 1;
 } finally {
+  ours.end();
   rmSync(scratch, {recursive: true, force: true});
 }

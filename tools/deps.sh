@@ -4,9 +4,9 @@
 set -eu
 
 build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev'
-test="$build libgtest-dev libgmock-dev libicu-dev clang-16 libclang-rt-16-dev python3"
-lint="$build libgtest-dev libgmock-dev libicu-dev git clang-format-14 clang-tidy-14 python3"
+  nlohmann-json3-dev libcli11-dev libutf8proc-dev libicu-dev'
+test="$build libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
+lint="$build libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
 
 purpose=${1:-all}
 case $purpose in

@@ -29,6 +29,13 @@ def run(*arguments, stdin=b"", **options):
                           timeout=TIMEOUT_SECONDS, **options)
 
 
+def shared(path):
+    """Where the optional goldens have `path`, or None: $THIMBLE_SHARED, or `shared` beside the checkout."""
+    checkout = pathlib.Path(__file__).resolve().parents[2]
+    found = pathlib.Path(os.environ.get("THIMBLE_SHARED", checkout.parent / "shared")) / path
+    return found if found.exists() else None
+
+
 class TestCase(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="thimble-e2e-"))

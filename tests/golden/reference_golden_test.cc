@@ -22,13 +22,7 @@ TEST_P(ReferenceGolden, AgreesWithTheOriginal) {
   });
 }
 
-std::vector<std::filesystem::path> StoredCases() {
-  std::vector<std::filesystem::path> folders = GoldenFolders("expected.safetensors", TextModels());
-  std::erase_if(folders, [](const auto& f) { return std::filesystem::exists(f / "recipe.json"); });
-  return folders;
-}
-
-INSTANTIATE_TEST_SUITE_P(Cases, ReferenceGolden, testing::ValuesIn(StoredCases()), GoldenName);
+INSTANTIATE_TEST_SUITE_P(Cases, ReferenceGolden, testing::ValuesIn(StoredTextCases()), GoldenName);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ReferenceGolden);
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/support/golden_case.h"
+#include "tests/support/shared.h"
 
 namespace thimble {
 
@@ -104,6 +105,13 @@ inline std::string GoldenName(const testing::TestParamInfo<std::filesystem::path
 // Model types of the text goldens.
 inline std::vector<std::string> TextModels() {
   return {"bert", "distilbert", "mobilebert", "roberta", "albert"};
+}
+
+// Folders of text goldens that hold their weights.
+inline std::vector<std::filesystem::path> StoredTextCases() {
+  std::vector<std::filesystem::path> folders = GoldenFolders("expected.safetensors", TextModels());
+  std::erase_if(folders, [](const auto& f) { return std::filesystem::exists(f / "recipe.json"); });
+  return folders;
 }
 
 }  // namespace thimble

@@ -28,8 +28,8 @@ Status CheckLogits(const Model& model, const ValueType& logits) {
                        std::to_string(width) + " logits");
   }
   if (!model.thresholds.empty() && model.thresholds.size() != width) {
-    return InvalidData("there are " + std::to_string(model.thresholds.size()) +
-                       " thresholds for " + std::to_string(width) + " logits");
+    return InvalidData("there are " + std::to_string(model.thresholds.size()) + " thresholds for " +
+                       std::to_string(width) + " logits");
   }
   return {};
 }

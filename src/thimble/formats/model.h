@@ -26,8 +26,8 @@ struct Model {
   std::vector<std::pair<std::string, std::string>> provenance;
 };
 
-// Checks that the parts fit together: the graph has the outputs that its task reads, and there are as
-// many labels and thresholds as logits. The graph itself is checked by Verify(graph).
+// Checks that the parts fit together: the graph has the outputs that its task reads, and there are
+// as many labels and thresholds as logits. The graph itself is checked by Verify(graph).
 Status VerifyModel(const Model& model);
 
 }  // namespace thimble

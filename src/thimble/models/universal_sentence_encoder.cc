@@ -1,10 +1,9 @@
-// Universal Sentence Encoder, Lite (Cer et al. 2018): a small pre-norm transformer whose masked mean
-// goes through one dense layer to a sentence embedding of length 1.
+// Universal Sentence Encoder, Lite (Cer et al. 2018): a small pre-norm transformer whose masked
+// mean goes through one dense layer to a sentence embedding of length 1.
 //
 //   x = words + positions
-//   x = widen(x) + attention(norm(x))     widen: a dense layer where the width changes, else x itself
-//   x = x + feed_forward(norm(x))         ReLU
-//   embedding = |tanh(dense(mean(x)))|_2
+//   x = widen(x) + attention(norm(x))     widen: a dense layer where the width changes, else x
+//   itself x = x + feed_forward(norm(x))         ReLU embedding = |tanh(dense(mean(x)))|_2
 //
 // There is no norm at the end.
 #include "thimble/models/builders.h"
@@ -21,11 +20,10 @@ struct Shapes {
 
 ValueId Embeddings(Layers& layers, const Shapes& shapes) {
   const ValueId ids = layers.Input(kInputIds);
-  const ValueId words = layers.Embedding("embeddings.word_embeddings", ids, shapes.vocabulary,
-                                         shapes.embedding);
-  const ValueId positions = layers.Embedding("embeddings.position_embeddings",
-                                             layers.Positions(ids), shapes.positions,
-                                             shapes.embedding);
+  const ValueId words =
+      layers.Embedding("embeddings.word_embeddings", ids, shapes.vocabulary, shapes.embedding);
+  const ValueId positions = layers.Embedding(
+      "embeddings.position_embeddings", layers.Positions(ids), shapes.positions, shapes.embedding);
   return layers.Add("embeddings", words, positions);
 }
 

@@ -43,7 +43,10 @@ Result<Predictor> Predictor::Create(const Model& model, PredictorOptions options
   }
   SessionOptions session_options{.threads = options.threads, .outputs = {TaskOutput(model)},
                                  .kernels = options.kernels};
-  for (const std::string& name : options.raw_outputs) session_options.outputs.push_back(name);
+  for (const std::string& name : options.raw_outputs) {
+    auto& names = session_options.outputs;
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
   TRY(Session session, Session::Create(model.graph, std::move(session_options)));
   return Predictor(model, std::move(options), std::move(tokenizer), std::move(session));
 }
@@ -107,14 +110,18 @@ Status Predictor::EncodeText(size_t index, const PredictorInput& input) {
     TRY(encodings, tokenizer_->EncodeWindows(input.text, *input.pair, window,
                                              std::min(options_.answer_stride, window / 3)));
   } else {
-    const EncodeOptions how{.max_length = options_.max_length};
+    // At least one token: of a text that has none, as unigram tokenizers give for an empty one, it is
+    // padding, and what pools over it finds nothing.
+    const EncodeOptions how{.max_length = options_.max_length, .pad_to = 1};
     TRY(Encoding encoding, input.pair.has_value()
                                ? tokenizer_->EncodePair(input.text, *input.pair, how)
                                : tokenizer_->Encode(input.text, how));
     encodings.push_back(std::move(encoding));
   }
   for (Encoding& encoding : encodings) {
-    batch_.Add(encoding.ids, encoding.type_ids);
+    const bool nothing = !encoding.ids.empty() && encoding.attention_mask[0] == 0;
+    batch_.Add(encoding.ids, encoding.type_ids,
+               nothing ? std::span<const uint8_t>(encoding.attention_mask) : std::span<const uint8_t>());
     sequences_.push_back({.input = index, .encoding = std::move(encoding)});
   }
   return {};
@@ -141,7 +148,9 @@ void Predictor::Decode(const Sequence& sequence, size_t row, Prediction& out) co
   }
   // A long context has several windows; what is handed out raw is the first.
   if (!out.raw.empty()) return;
-  for (size_t i = 1; i < session_.outputs(); ++i) {
+  for (const std::string& name : options_.raw_outputs) {
+    size_t i = 0;
+    while (session_.output(i).name != name) ++i;
     const OutputView view = session_.output(i);
     const bool per_token = view.per == Rows::kTokens;
     FloatMatrix matrix{.rows = per_token ? tokens : 1, .width = view.width, .values = {}};

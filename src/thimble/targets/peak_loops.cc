@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "thimble/runtime/kernels/hwy_targets.h"
 #include "thimble/runtime/kernels/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -38,14 +39,7 @@ uint64_t PeakFloat32(uint64_t steps) {
   return steps * kChains * hn::Lanes(d);
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
-#define THIMBLE_PEAK_INT8 1
-using Int8Vector = __m512i;
-HWY_INLINE Int8Vector ZeroInt8() { return _mm512_setzero_si512(); }
-HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
-  return _mm512_dpbusd_epi32(acc, a, w);
-}
-#elif HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3
 #define THIMBLE_PEAK_INT8 1
 using Int8Vector = __m512i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm512_setzero_si512(); }
@@ -112,7 +106,27 @@ HWY_AFTER_NAMESPACE();
 namespace thimble {
 namespace {
 
+// Makes a result needed, so that what computes it is.
+template <class T>
+void Use(const T& value) {
+  unsigned char bytes[sizeof(T)];
+  std::memcpy(bytes, &value, sizeof(T));
+  volatile unsigned char sink = bytes[0];
+  (void)sink;
+}
+
 #if HWY_ARCH_X86
+__attribute__((target("avx512f,avx512vnni"))) uint64_t PeakAvx512Vnni(uint64_t steps) {
+  __m512i acc[12];
+  for (__m512i& a : acc) a = _mm512_setzero_si512();
+  const __m512i x = _mm512_setzero_si512();
+  for (uint64_t s = 0; s < steps; ++s) {
+    for (__m512i& a : acc) a = _mm512_dpbusd_epi32(a, x, x);
+  }
+  Use(acc);
+  return steps * sizeof(acc);
+}
+
 __attribute__((target("avx2,avxvnni"))) uint64_t PeakAvxVnni(uint64_t steps) {
   __m256i acc[12];
   for (__m256i& a : acc) a = _mm256_setzero_si256();
@@ -120,11 +134,8 @@ __attribute__((target("avx2,avxvnni"))) uint64_t PeakAvxVnni(uint64_t steps) {
   for (uint64_t s = 0; s < steps; ++s) {
     for (__m256i& a : acc) a = _mm256_dpbusd_avx_epi32(a, x, x);
   }
-  int32_t words[sizeof(acc) / (sizeof(int32_t))];
-  std::memcpy(words, acc, sizeof(acc));
-  volatile int32_t sink = words[0];
-  (void)sink;
-  return steps * 12 * 32;
+  Use(acc);
+  return steps * sizeof(acc);
 }
 
 // Four accumulators fed by two tiles each side: the largest block that the eight tiles allow.
@@ -133,8 +144,9 @@ __attribute__((target("amx-tile,amx-int8"))) uint64_t PeakAmx(uint64_t steps) {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
     uint16_t column_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  _tile_loadconfig(&config);
+  };
+  static constexpr TileConfig kConfig;  // in memory: the compiler does not see that it is read
+  _tile_loadconfig(&kConfig);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -160,11 +172,9 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-#if HWY_TARGETS & HWY_AVX3_DL
-    {"avx512_amx", N_AVX3_DL::PeakFloat32, PeakAmx},
-    {"avx512_vnni", N_AVX3_DL::PeakFloat32, N_AVX3_DL::PeakInt8},
-#endif
 #if HWY_TARGETS & HWY_AVX3
+    {"avx512_amx", N_AVX3::PeakFloat32, PeakAmx},
+    {"avx512_vnni", N_AVX3::PeakFloat32, PeakAvx512Vnni},
     {"avx512", N_AVX3::PeakFloat32, N_AVX3::PeakInt8},
 #endif
 #if HWY_TARGETS & HWY_AVX2
@@ -175,6 +185,7 @@ constexpr Row kRows[] = {
     {"sse4", N_SSE4::PeakFloat32, N_SSE4::PeakInt8},
 #endif
 #if HWY_TARGETS & HWY_NEON
+    {"neon_dotprod", N_NEON::PeakFloat32, N_NEON::PeakInt8},
     {"neon", N_NEON::PeakFloat32, N_NEON::PeakInt8},
 #endif
 #if HWY_TARGETS & HWY_WASM

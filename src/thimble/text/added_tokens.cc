@@ -76,12 +76,12 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::Split(std::string_view tex
         (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end)))) {
       continue;
     }
+    if (end <= done) continue;  // white space that the token before has taken
     if (found->token.lstrip) begin = std::max(WhiteSpaceAtEnd(text.substr(0, begin)), done);
     if (found->token.rstrip) end += WhiteSpaceAtStart(text.substr(end));
     if (done < begin) parts.push_back({-1, done, begin});
     parts.push_back({found->token.id, begin, end});
     done = end;
-    at = std::max(at, end);
   }
   if (done < text.size()) parts.push_back({-1, done, text.size()});
   return parts;

@@ -22,7 +22,8 @@ class AddedTokenFinder {
   void Add(const AddedToken& token, std::string text_to_find);
   bool empty() const { return tokens_.empty(); }
 
-  // Parts in order, covering the text but for nothing; none is empty.
+  // Parts in order, covering the text; none is empty. A token that begins with white space may overlap a
+  // token before it that takes white space along, as in the library.
   std::vector<Part> Split(std::string_view text) const;
 
  private:

@@ -1,39 +1,12 @@
 #include "thimble/text/basic_tokenizer.h"
 
 #include <algorithm>
-#include <array>
 
 #include "thimble/text/unicode.h"
 #include "thimble/text/utf8.h"
 
 namespace thimble {
 namespace {
-
-// What an ASCII character is to the tokenizer.
-enum class Ascii : uint8_t { kWord, kSpace, kPunctuation, kDropped };
-
-const std::array<Ascii, 128>& AsciiKinds() {
-  static const std::array<Ascii, 128> kinds = [] {
-    std::array<Ascii, 128> k{};
-    for (char32_t c = 0; c < 128; ++c) {
-      const uint8_t flags = FlagsOf(c);
-      const bool space = (flags & UnicodeFlags::kWhiteSpace) != 0;
-      const bool kept_control = c == '\t' || c == '\n' || c == '\r';
-      k[c] = (flags & UnicodeFlags::kControl) != 0 && !kept_control ? Ascii::kDropped
-             : space                                                ? Ascii::kSpace
-             : (flags & UnicodeFlags::kPunctuation) != 0            ? Ascii::kPunctuation
-                                                                    : Ascii::kWord;
-    }
-    return k;
-  }();
-  return kinds;
-}
-
-void Append(Word& word, char32_t c, ByteRange range) {
-  word.starts.push_back(static_cast<uint32_t>(word.text.size()));
-  word.ranges.push_back(range);
-  AppendUtf8(c, word.text);
-}
 
 std::string TextOf(const NormalCharacter* begin, const NormalCharacter* end) {
   std::string text;
@@ -43,128 +16,174 @@ std::string TextOf(const NormalCharacter* begin, const NormalCharacter* end) {
 
 }  // namespace
 
+struct BasicTokenizer::Work {
+  TokenList& out;
+  std::string word;               // normalized
+  std::vector<ByteRange> ranges;  // of its bytes
+  std::vector<NormalCharacter> normal;
+  std::vector<uint64_t> hashes;
+};
+
 Result<BasicTokenizer> BasicTokenizer::Create(const TokenizerSpec& spec) {
   TRY(WordPieceModel pieces, WordPieceModel::Create(spec));
-  BasicTokenizer t(std::move(pieces));
-  t.spec_ = &spec;
-  t.normalizer_ = {.clean_text = spec.clean_text,
+  return BasicTokenizer(spec, std::move(pieces));
+}
+
+BasicTokenizer::BasicTokenizer(const TokenizerSpec& spec, WordPieceModel pieces)
+    : spec_(&spec), pieces_(std::move(pieces)) {
+  if (spec.basic_tokenize) {
+    normalizer_ = {.clean_text = spec.clean_text,
                    .chinese_chars = spec.chinese_chars,
                    .strip_accents = spec.strip_accents.value_or(spec.lower_case),
                    .lower_case = spec.lower_case};
-  if (!spec.basic_tokenize) t.normalizer_ = {false, false, false, false};
+  } else {
+    normalizer_ = {false, false, false, false};
+  }
   for (const AddedToken& token : spec.added_tokens) {
     if (!token.normalized) {
-      t.raw_tokens_.Add(token, token.text);
+      raw_tokens_.Add(token, token.text);
       continue;
     }
     std::vector<NormalCharacter> normal;
     size_t invalid = 0;
-    Normalize(token.text, 0, t.normalizer_, normal, invalid);
-    t.normalized_tokens_.Add(token, TextOf(normal.data(), normal.data() + normal.size()));
+    Normalize(token.text, 0, normalizer_, normal, invalid);
+    normalized_tokens_.Add(token, TextOf(normal.data(), normal.data() + normal.size()));
   }
-  t.never_split_.insert(spec.never_split.begin(), spec.never_split.end());
-  return t;
+  never_split_.insert(spec.never_split.begin(), spec.never_split.end());
+  ascii_apart_ = spec.basic_tokenize && normalized_tokens_.empty() && never_split_.empty();
+  for (char32_t c = 0; c < 128; ++c) {
+    const uint8_t flags = FlagsOf(c);
+    const bool stays = c == '\t' || c == '\n' || c == '\r' || !normalizer_.clean_text;
+    kinds_[c] = (flags & UnicodeFlags::kControl) != 0 && !stays ? Ascii::kDropped
+                : (flags & UnicodeFlags::kWhiteSpace) != 0      ? Ascii::kSpace
+                : (flags & UnicodeFlags::kPunctuation) != 0     ? Ascii::kPunctuation
+                                                                : Ascii::kWord;
+    const bool upper = c >= 'A' && c <= 'Z' && normalizer_.lower_case;
+    lower_[c] = static_cast<char>(upper ? c + ('a' - 'A') : c);
+  }
 }
 
 void BasicTokenizer::Tokenize(std::string_view text, TokenList& out) const {
-  if (raw_tokens_.empty()) return TokenizePlain(text, 0, out);
+  Work work{out, {}, {}, {}, {}};
+  if (raw_tokens_.empty()) return TokenizePlain(text, 0, work);
   for (const AddedTokenFinder::Part& part : raw_tokens_.Split(text)) {
     const auto begin = static_cast<uint32_t>(part.begin), end = static_cast<uint32_t>(part.end);
     if (part.id >= 0) {
-      out.ids.push_back(part.id);
-      out.offsets.push_back({begin, end});
+      out.Add(part.id, {begin, end});
+      out.EndWord();
     } else {
-      TokenizePlain(text.substr(part.begin, part.end - part.begin), begin, out);
+      TokenizePlain(text.substr(part.begin, part.end - part.begin), begin, work);
     }
   }
 }
 
-void BasicTokenizer::TokenizePlain(std::string_view text, uint32_t base, TokenList& out) const {
-  const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0; });
-  if (ascii && spec_->basic_tokenize && spec_->clean_text && normalized_tokens_.empty() &&
-      never_split_.empty()) {
-    return TokenizeAscii(text, base, out);
+// Most text is ASCII, which needs no tables; only words with other characters take the long way. Taking
+// words apart changes nothing: what ends them, blank or punctuation, neither composes nor reorders.
+void BasicTokenizer::TokenizePlain(std::string_view text, uint32_t base, Work& work) const {
+  if (!ascii_apart_) return TokenizeAny(text, base, work);
+  for (size_t at = 0; at < text.size();) {
+    at = TokenizeAsciiRun(text, at, base, work);
+    if (at == text.size()) break;
+    size_t end = at;
+    while (end < text.size()) {
+      const auto c = static_cast<uint8_t>(text[end]);
+      if (c < 128 && (kinds_[c] == Ascii::kSpace || kinds_[c] == Ascii::kPunctuation)) break;
+      ++end;
+    }
+    TokenizeAny(text.substr(at, end - at), base + static_cast<uint32_t>(at), work);
+    at = end;
   }
-  std::vector<NormalCharacter> normal;
-  normal.reserve(text.size());
-  Normalize(text, base, normalizer_, normal, out.invalid_bytes);
-  SplitNormalized(normal, out);
 }
 
-// The same as what follows, without decoding, tables or copies: most text is this.
-void BasicTokenizer::TokenizeAscii(std::string_view text, uint32_t base, TokenList& out) const {
-  const std::array<Ascii, 128>& kinds = AsciiKinds();
-  Word word;
-  const auto flush = [&] {
-    if (word.empty()) return;
-    pieces_.Segment(word, out.ids, out.offsets);
-    word.Clear();
-  };
+// Tokenizes whole words of ASCII from `at` on; returns where a word begins that has other characters.
+size_t BasicTokenizer::TokenizeAsciiRun(std::string_view text, size_t at, uint32_t base,
+                                        Work& work) const {
+  std::string& word = work.word;
+  while (at < text.size()) {
+    const size_t begin = at;
+    bool dropped = false;
+    word.clear();
+    for (; at < text.size(); ++at) {
+      const auto c = static_cast<uint8_t>(text[at]);
+      if (c >= 128) return begin;
+      if (kinds_[c] == Ascii::kWord) {
+        word.push_back(lower_[c]);
+        continue;
+      }
+      if (kinds_[c] != Ascii::kDropped) break;
+      dropped = true;
+    }
+    if (dropped) {  // offsets have gaps
+      TokenizeAny(text.substr(begin, at - begin), base + static_cast<uint32_t>(begin), work);
+    } else if (!word.empty()) {
+      pieces_.Segment({word, nullptr, base + static_cast<uint32_t>(begin)}, work.out, work.hashes);
+    }
+    if (at == text.size()) break;
+    if (kinds_[static_cast<uint8_t>(text[at])] == Ascii::kPunctuation) {
+      pieces_.Segment({text.substr(at, 1), nullptr, base + static_cast<uint32_t>(at)}, work.out,
+                      work.hashes);
+    }
+    ++at;
+  }
+  return at;
+}
+
+void BasicTokenizer::TokenizeAny(std::string_view text, uint32_t base, Work& work) const {
+  work.normal.clear();
+  Normalize(text, base, normalizer_, work.normal, work.out.invalid_bytes);
+  if (!normalized_tokens_.empty()) return SplitAtTokens(work);
+  SplitWords(work.normal.data(), work.normal.data() + work.normal.size(), work);
+}
+
+void BasicTokenizer::SplitAtTokens(Work& work) const {
+  const std::vector<NormalCharacter>& text = work.normal;
+  std::string bytes;
+  std::vector<size_t> character_at;  // of each byte, and the end
   for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<uint8_t>(text[i]);
-    const Ascii kind = kinds[c];
-    if (kind == Ascii::kDropped) continue;
-    if (kind == Ascii::kSpace) {
-      flush();
-      continue;
-    }
-    if (kind == Ascii::kPunctuation) flush();
-    const bool upper = c >= 'A' && c <= 'Z' && normalizer_.lower_case;
-    word.starts.push_back(static_cast<uint32_t>(word.text.size()));
-    word.ranges.push_back({base + static_cast<uint32_t>(i), base + static_cast<uint32_t>(i) + 1});
-    word.text.push_back(static_cast<char>(upper ? c + ('a' - 'A') : c));
-    if (kind == Ascii::kPunctuation) flush();
+    AppendUtf8(text[i].code_point, bytes);
+    character_at.resize(bytes.size(), i);
   }
-  flush();
-}
-
-void BasicTokenizer::SplitNormalized(const std::vector<NormalCharacter>& text, TokenList& out) const {
-  const NormalCharacter* begin = text.data();
-  const NormalCharacter* end = begin + text.size();
-  if (normalized_tokens_.empty()) return SplitWords(begin, end, out);
-  // Bytes of the normalized text back to its characters.
-  const std::string bytes = TextOf(begin, end);
-  std::vector<size_t> character_at(bytes.size() + 1, text.size());
-  for (size_t i = 0, at = 0; i < text.size(); ++i) {
-    character_at[at] = i;
-    std::string one;
-    AppendUtf8(text[i].code_point, one);
-    at += one.size();
-  }
+  character_at.push_back(text.size());
   for (const AddedTokenFinder::Part& part : normalized_tokens_.Split(bytes)) {
-    const NormalCharacter* first = begin + character_at[part.begin];
-    const NormalCharacter* last = begin + character_at[part.end];
+    const NormalCharacter* first = text.data() + character_at[part.begin];
+    const NormalCharacter* last = text.data() + character_at[part.end];
     if (part.id < 0) {
-      SplitWords(first, last, out);
+      SplitWords(first, last, work);
     } else if (first != last) {
-      out.ids.push_back(part.id);
-      out.offsets.push_back({first->range.begin, (last - 1)->range.end});
+      work.out.Add(part.id, {first->range.begin, (last - 1)->range.end});
+      work.out.EndWord();
     }
   }
 }
 
 void BasicTokenizer::SplitWords(const NormalCharacter* begin, const NormalCharacter* end,
-                                TokenList& out) const {
-  Word word;
+                                Work& work) const {
+  const bool basic = spec_->basic_tokenize;
+  // Without the basic tokenizer words are split as Python splits, which knows four more separators.
+  const auto separates = [basic](const NormalCharacter& c) {
+    return HasFlag(c.code_point, UnicodeFlags::kWhiteSpace) ||
+           (!basic && c.code_point >= 0x1C && c.code_point <= 0x1F);
+  };
+  work.word.clear();
+  work.ranges.clear();
   const auto flush = [&] {
-    if (word.empty()) return;
-    pieces_.Segment(word, out.ids, out.offsets);
-    word.Clear();
+    if (work.word.empty()) return;
+    pieces_.Segment({work.word, work.ranges.data()}, work.out, work.hashes);
+    work.word.clear();
+    work.ranges.clear();
   };
   while (begin != end) {
-    if (HasFlag(begin->code_point, UnicodeFlags::kWhiteSpace)) {
+    if (separates(*begin)) {
       ++begin;
       continue;
     }
-    const NormalCharacter* blank = std::find_if(begin, end, [](const NormalCharacter& c) {
-      return HasFlag(c.code_point, UnicodeFlags::kWhiteSpace);
-    });
-    if (!TakeNeverSplit(begin, blank, out)) {
+    const NormalCharacter* blank = std::find_if(begin, end, separates);
+    if (!TakeNeverSplit(begin, blank, work)) {
       for (const NormalCharacter* c = begin; c != blank; ++c) {
-        const bool alone =
-            spec_->basic_tokenize && HasFlag(c->code_point, UnicodeFlags::kPunctuation);
+        const bool alone = basic && HasFlag(c->code_point, UnicodeFlags::kPunctuation);
         if (alone) flush();
-        Append(word, c->code_point, c->range);
+        AppendUtf8(c->code_point, work.word);
+        work.ranges.resize(work.word.size(), c->range);
         if (alone) flush();
       }
       flush();
@@ -174,11 +193,13 @@ void BasicTokenizer::SplitWords(const NormalCharacter* begin, const NormalCharac
 }
 
 bool BasicTokenizer::TakeNeverSplit(const NormalCharacter* begin, const NormalCharacter* end,
-                                    TokenList& out) const {
-  if (never_split_.empty() || !never_split_.contains(TextOf(begin, end))) return false;
-  const int32_t id = pieces_.Find(TextOf(begin, end));
-  out.ids.push_back(id >= 0 ? id : spec_->unknown_id);
-  out.offsets.push_back({begin->range.begin, (end - 1)->range.end});
+                                    Work& work) const {
+  if (never_split_.empty()) return false;
+  const std::string word = TextOf(begin, end);
+  if (!never_split_.contains(word)) return false;
+  const int32_t id = pieces_.Find(word);
+  work.out.Add(id >= 0 ? id : spec_->unknown_id, {begin->range.begin, (end - 1)->range.end});
+  work.out.EndWord();
   return true;
 }
 

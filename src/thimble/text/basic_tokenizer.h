@@ -2,6 +2,7 @@
 // WordPiece. As Hugging Face's BertNormalizer, BertPreTokenizer and WordPiece together.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,13 +16,6 @@
 
 namespace thimble {
 
-// Tokens of one text, without special tokens around them.
-struct TokenList {
-  std::vector<int32_t> ids;
-  std::vector<ByteRange> offsets;
-  size_t invalid_bytes = 0;
-};
-
 // Immutable; any thread may use it. Refers to the spec, which must outlive it and stay in place.
 class BasicTokenizer {
  public:
@@ -31,20 +25,29 @@ class BasicTokenizer {
   int32_t Find(std::string_view piece) const { return pieces_.Find(piece); }
 
  private:
-  explicit BasicTokenizer(WordPieceModel pieces) : pieces_(std::move(pieces)) {}
+  // What an ASCII character is to the tokenizer.
+  enum class Ascii : uint8_t { kWord, kSpace, kPunctuation, kDropped };
+  struct Work;  // memory of one call
 
-  void TokenizePlain(std::string_view text, uint32_t base, TokenList& out) const;
-  void TokenizeAscii(std::string_view text, uint32_t base, TokenList& out) const;
-  void SplitNormalized(const std::vector<NormalCharacter>& text, TokenList& out) const;
-  void SplitWords(const NormalCharacter* begin, const NormalCharacter* end, TokenList& out) const;
-  bool TakeNeverSplit(const NormalCharacter* begin, const NormalCharacter* end, TokenList& out) const;
+  BasicTokenizer(const TokenizerSpec& spec, WordPieceModel pieces);
 
-  const TokenizerSpec* spec_ = nullptr;
+  void TokenizePlain(std::string_view text, uint32_t base, Work& work) const;
+  size_t TokenizeAsciiRun(std::string_view text, size_t at, uint32_t base, Work& work) const;
+  void TokenizeAny(std::string_view text, uint32_t base, Work& work) const;
+  void SplitAtTokens(Work& work) const;
+  void SplitWords(const NormalCharacter* begin, const NormalCharacter* end, Work& work) const;
+  bool TakeNeverSplit(const NormalCharacter* begin, const NormalCharacter* end, Work& work) const;
+
+  const TokenizerSpec* spec_;
   WordPieceModel pieces_;
   NormalizerOptions normalizer_;
   AddedTokenFinder raw_tokens_;         // found before normalization
   AddedTokenFinder normalized_tokens_;  // found after it
   std::unordered_set<std::string> never_split_;
+  // ASCII needs no normalization but this.
+  bool ascii_apart_ = false;  // words of ASCII may be taken by themselves
+  std::array<Ascii, 128> kinds_{};
+  std::array<char, 128> lower_{};
 };
 
 }  // namespace thimble

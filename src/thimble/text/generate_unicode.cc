@@ -2,20 +2,25 @@
 // tables. Runs on the build machine, with ICU; what it writes needs nothing.
 //
 // The tables reproduce the data of Hugging Face's Rust library, whose parts stand at different versions of
-// Unicode: categories at 8.0, canonical decomposition at 12, lower case at 17. ICU is
-// newer than the first two, so code points that are younger than that are left out, and the handful whose
+// Unicode: categories at 8.0, decompositions and combining classes at 9.0, lower case at 17, words at 16. ICU is newer
+// than the first two, so code points that are younger than that are left out, and the handful whose
 // category has changed since 8.0 is listed here; lower-case letters that are younger than ICU are listed
-// too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself.
+// too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself, and
+// unicode_test.cc that another ICU writes the same tables.
 #include <unicode/normalizer2.h>
 #include <unicode/locid.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
 
-#include <array>
+#include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "thimble/text/unicode_flags.h"
@@ -40,7 +45,7 @@ constexpr OldCategory kOldCategories[] = {
     {0x111C9, U_OTHER_PUNCTUATION},      // Sharada sandhi mark, now a mark
 };
 
-// Lower case of letters that are younger than this ICU, up to Unicode 17.
+// Lower case of letters younger than Unicode 15.0, up to 17.
 struct Younger {
   UChar32 first, last;  // upper case
   int32_t to_lower;     // added to it
@@ -58,6 +63,21 @@ constexpr Younger kYoungerLetters[] = {
     {0x16EA0, 0x16EB8, 27},
 };
 
+// Parts of words (as regular expressions see them) younger than Unicode 15.0, up to 16.
+constexpr std::pair<UChar32, UChar32> kYoungerWords[] = {
+    {0x897, 0x897},     {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},
+    {0x105C0, 0x105F3}, {0x10D40, 0x10D65}, {0x10D69, 0x10D6D}, {0x10D6F, 0x10D85},
+    {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC}, {0x11380, 0x11389}, {0x1138B, 0x1138B},
+    {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113C0}, {0x113C2, 0x113C2},
+    {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D3}, {0x113E1, 0x113E2},
+    {0x116D0, 0x116E3}, {0x11BC0, 0x11BE0}, {0x11BF0, 0x11BF9}, {0x11F5A, 0x11F5A},
+    {0x13460, 0x143FA}, {0x16100, 0x16139}, {0x16D40, 0x16D6C}, {0x16D70, 0x16D79},
+    {0x18CFF, 0x18CFF}, {0x1CCF0, 0x1CCF9}, {0x1E5D0, 0x1E5FA}, {0x2EBF0, 0x2EE5D},
+};
+
+constexpr int kCategoryAge = 80, kNormalizationAge = 90;
+constexpr int kIcuAge = 150;  // of the oldest ICU that will do; what is younger is listed above
+
 int AgeInTenths(UChar32 c) {
   UVersionInfo age;
   u_charAge(c, age);
@@ -68,17 +88,20 @@ int8_t Category8(UChar32 c) {
   for (const OldCategory& old : kOldCategories) {
     if (old.code_point == c) return static_cast<int8_t>(old.category);
   }
-  return AgeInTenths(c) > 80 ? static_cast<int8_t>(U_UNASSIGNED) : u_charType(c);
+  return AgeInTenths(c) > kCategoryAge ? static_cast<int8_t>(U_UNASSIGNED) : u_charType(c);
+}
+
+template <size_t kCount>
+bool InRanges(const std::pair<UChar32, UChar32> (&ranges)[kCount], UChar32 c) {
+  return std::any_of(std::begin(ranges), std::end(ranges),
+                     [c](const auto& range) { return c >= range.first && c <= range.second; });
 }
 
 bool IsIdeograph(UChar32 c) {
   constexpr std::pair<UChar32, UChar32> kRanges[] = {
       {0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
       {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
-  for (const auto& [first, last] : kRanges) {
-    if (c >= first && c <= last) return true;
-  }
-  return false;
+  return InRanges(kRanges, c);
 }
 
 std::vector<uint32_t> CodePoints(const icu::UnicodeString& text) {
@@ -91,7 +114,7 @@ std::vector<uint32_t> CodePoints(const icu::UnicodeString& text) {
 
 std::vector<uint32_t> Decomposition(UChar32 c) {
   const bool hangul = c >= 0xAC00 && c <= 0xD7A3;  // computed, not stored
-  if (hangul || AgeInTenths(c) >= 130) return {};
+  if (hangul || AgeInTenths(c) > kNormalizationAge) return {};
   UErrorCode error = U_ZERO_ERROR;
   const icu::UnicodeString text =
       icu::Normalizer2::getNFDInstance(error)->normalize(icu::UnicodeString(c), error);
@@ -103,12 +126,20 @@ std::vector<uint32_t> LowerCase(UChar32 c) {
   for (const Younger& y : kYoungerLetters) {
     if (c >= y.first && c <= y.last) return {static_cast<uint32_t>(c + y.to_lower)};
   }
+  if (AgeInTenths(c) > kIcuAge) return {};
   // Alone, so that no rule about neighbours applies.
   std::vector<uint32_t> out = CodePoints(icu::UnicodeString(c).toLower(icu::Locale::getRoot()));
   return out.size() == 1 && out[0] == static_cast<uint32_t>(c) ? std::vector<uint32_t>() : out;
 }
 
-uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) >= 130 ? 0 : u_getCombiningClass(c); }
+uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) > kNormalizationAge ? 0 : u_getCombiningClass(c); }
+
+bool IsWord(UChar32 c) {
+  if (InRanges(kYoungerWords, c)) return true;
+  if (AgeInTenths(c) > kIcuAge) return false;
+  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL) ||
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
+}
 
 uint8_t Flags(UChar32 c) {
   const int8_t category = Category8(c);
@@ -127,17 +158,13 @@ uint8_t Flags(UChar32 c) {
   if (!Decomposition(c).empty() || CombiningClass(c) != 0 || (c >= 0xAC00 && c <= 0xD7A3)) {
     flags |= UnicodeFlags::kNormalizes;
   }
-  if (u_isalnum(c) || u_hasBinaryProperty(c, UCHAR_ALPHABETIC) ||
-      (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_PC_MASK)) != 0 ||
-      u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL)) {
-    flags |= UnicodeFlags::kWord;
-  }
+  if (IsWord(c)) flags |= UnicodeFlags::kWord;
   return static_cast<uint8_t>(flags);
 }
 
 template <class T>
 void PrintArray(const char* type, const char* name, const std::vector<T>& values) {
-  std::printf("inline constexpr %s %s[] = {", type, name);
+  std::printf("constexpr %s %s[] = {", type, name);
   for (size_t i = 0; i < values.size(); ++i) {
     std::printf("%s%u,", i % 24 == 0 ? "\n" : "", static_cast<unsigned>(values[i]));
   }
@@ -146,11 +173,11 @@ void PrintArray(const char* type, const char* name, const std::vector<T>& values
 
 void PrintFlags() {
   constexpr UChar32 kBlock = 1 << thimble::kUnicodeBlockBits;
-  std::map<std::vector<uint8_t>, size_t> blocks;
+  std::map<std::string, size_t> blocks;
   std::vector<uint8_t> index, flags;
   for (UChar32 begin = 0; begin < kCodePoints; begin += kBlock) {
-    std::vector<uint8_t> block;
-    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(Flags(c));
+    std::string block;
+    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(static_cast<char>(Flags(c)));
     const auto [found, fresh] = blocks.emplace(block, blocks.size());
     if (fresh) flags.insert(flags.end(), block.begin(), block.end());
     index.push_back(static_cast<uint8_t>(found->second));
@@ -181,7 +208,7 @@ void PrintMapping(const std::string& name, const Map& map) {
 }  // namespace
 
 int main() {
-  std::printf("// Made by generate_unicode; do not edit.\n");
+  std::printf("// Made by generate_unicode; do not edit.\nnamespace thimble::unicode_tables {\n");
   PrintFlags();
   PrintMapping("Decomposition", Decomposition);
   PrintMapping("LowerCase", LowerCase);
@@ -189,4 +216,5 @@ int main() {
     const uint8_t ccc = CombiningClass(c);
     return ccc == 0 ? std::vector<uint32_t>() : std::vector<uint32_t>{ccc};
   });
+  std::printf("}  // namespace thimble::unicode_tables\n");
 }

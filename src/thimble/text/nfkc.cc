@@ -39,12 +39,11 @@ char32_t Compose(char32_t first, char32_t second) {
       second - kTail < kTails && second != kTail) {
     return first + (second - kTail);
   }
-  const auto found = std::lower_bound(std::begin(kCompositions), std::end(kCompositions),
-                                      Composition{first, second, 0},
-                                      [](const Composition& a, const Composition& b) {
-                                        return a.first != b.first ? a.first < b.first
-                                                                  : a.second < b.second;
-                                      });
+  const auto found = std::lower_bound(
+      std::begin(kCompositions), std::end(kCompositions), Composition{first, second, 0},
+      [](const Composition& a, const Composition& b) {
+        return a.first != b.first ? a.first < b.first : a.second < b.second;
+      });
   const bool exact =
       found != std::end(kCompositions) && found->first == first && found->second == second;
   return exact ? found->composed : 0;
@@ -84,8 +83,9 @@ class Stretch {
     int last_class = 256;  // of what stands between the starter and here; 256: there is no starter
     for (size_t i = 0; i < characters_.size(); ++i) {
       const Character c = characters_[i];
-      const char32_t composed =
-          last_class < c.combining_class ? Compose(characters_[starter].code_point, c.code_point) : 0;
+      const char32_t composed = last_class < c.combining_class
+                                    ? Compose(characters_[starter].code_point, c.code_point)
+                                    : 0;
       if (composed != 0) {
         characters_[starter].code_point = composed;
         continue;

@@ -12,8 +12,8 @@ namespace thimble {
 
 struct NormalizedText {
   std::string text;
-  // For every byte of `text` the input's bytes that it was made of: a character, or the few characters
-  // that were composed or reordered together.
+  // For every byte of `text` the input's bytes that it was made of: a character, or the few
+  // characters that were composed or reordered together.
   std::vector<ByteRange> source;
   size_t invalid_bytes = 0;  // not UTF-8, read as U+FFFD
 };

@@ -78,14 +78,23 @@ void Filter(std::vector<NormalCharacter>& text, size_t from, const Keep& keep) {
              text.end());
 }
 
+// Where a lower case has several characters (U+0130) what follows has to move.
+void LowerCaseGrowing(std::vector<NormalCharacter>& text, size_t from) {
+  const std::vector<NormalCharacter> rest(text.begin() + static_cast<std::ptrdiff_t>(from), text.end());
+  text.resize(from);
+  for (const NormalCharacter& c : rest) {
+    const std::span<const uint32_t> lower = LowerCaseOf(c.code_point);
+    if (lower.empty()) text.push_back(c);
+    for (const uint32_t part : lower) text.push_back({part, c.range});
+  }
+}
+
 void LowerCase(std::vector<NormalCharacter>& text, size_t from) {
   for (size_t i = from; i < text.size(); ++i) {
     if (!HasFlag(text[i].code_point, UnicodeFlags::kHasLowerCase)) continue;
     const std::span<const uint32_t> lower = LowerCaseOf(text[i].code_point);
+    if (lower.size() > 1) return LowerCaseGrowing(text, i);
     text[i].code_point = lower[0];
-    for (size_t extra = 1; extra < lower.size(); ++extra, ++i) {
-      text.insert(text.begin() + static_cast<std::ptrdiff_t>(i + 1), {lower[extra], text[i].range});
-    }
   }
 }
 

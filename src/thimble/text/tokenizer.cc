@@ -28,21 +28,17 @@ Slice First(const TokenList& tokens, size_t count) {
   return {std::span(tokens.ids).first(count), std::span(tokens.offsets).first(count)};
 }
 
-// How many tokens of two texts stay when both together may have `budget` (Hugging Face's
-// longest_first: what exceeds half comes off the longer, an odd one stays with it).
+// How many tokens of two texts stay when both together may have `budget`, as in the library: the longer
+// gives way until both are half; then of an odd budget the longer keeps one more, on a tie the second.
 struct Lengths {
   size_t first, second;
 };
-Lengths LongestFirst(size_t first, size_t second, size_t budget) {
-  if (first + second <= budget) return {first, second};
-  const bool first_is_longer = first > second;
-  size_t shorter = std::min(first, second);
-  size_t longer = shorter > budget ? shorter : std::max(shorter, budget - shorter);
-  if (shorter + longer > budget) {
-    shorter = budget / 2;
-    longer = shorter + budget % 2;
-  }
-  return first_is_longer ? Lengths{longer, shorter} : Lengths{shorter, longer};
+Lengths LongestFirst(const TokenList& a, const TokenList& b, size_t budget) {
+  if (a.ids.size() + b.ids.size() <= budget) return {a.ids.size(), b.ids.size()};
+  const size_t first = std::min(a.ids.size(), a.count_at_limit);
+  const size_t second = std::min(b.ids.size(), b.count_at_limit);
+  const size_t less = std::min({first, second, budget / 2});
+  return first > second ? Lengths{budget - less, less} : Lengths{less, budget - less};
 }
 
 }  // namespace
@@ -83,10 +79,14 @@ class Tokenizer::Impl {
   // Null for kWordPiece.
   const UnigramTokenizer* unigram() const { return unigram_.has_value() ? &*unigram_ : nullptr; }
 
-  Result<TokenList> Tokenize(std::string_view text) const {
+  Result<TokenList> Tokenize(std::string_view text, size_t limit = SIZE_MAX) const {
     if (unigram_.has_value()) return InvalidArgument("the model reads one text, not a pair");
     if (text.size() >= (size_t{1} << 32)) return InvalidArgument("the text is longer than 4 GiB");
     TokenList tokens;
+    tokens.limit = limit;
+    const size_t guess = std::min(text.size() / 4 + 8, size_t{1} << 16);
+    tokens.ids.reserve(guess);
+    tokens.offsets.reserve(guess);
     word_piece_->Tokenize(text, tokens);
     return tokens;
   }
@@ -106,35 +106,41 @@ class Tokenizer::Impl {
 
   Encoding Assemble(const Slice& first, const Slice* second, const EncodeOptions& options) const {
     Encoding out;
+    const size_t second_size = second != nullptr ? second->ids.size() : 0;
+    const size_t length = std::max(first.ids.size() + second_size + 3, options.pad_to);
+    out.ids.reserve(length);
+    out.offsets.reserve(length);
+    out.type_ids.reserve(length);
+    out.sequence.reserve(length);
     const auto special = [&](int32_t id, int32_t type) {
-      if (options.add_special_tokens && id >= 0) Append(out, id, type, {0, 0}, -1);
-    };
-    const auto part = [&](const Slice& slice, int8_t sequence) {
-      for (size_t i = 0; i < slice.ids.size(); ++i) {
-        Append(out, slice.ids[i], sequence, slice.offsets[i], sequence);
-      }
+      if (options.add_special_tokens && id >= 0) AppendSpecial(out, id, type);
     };
     special(spec_.cls_id, 0);
-    part(first, 0);
+    AppendText(out, first, 0);
     special(spec_.sep_id, 0);
     if (second != nullptr) {
-      part(*second, 1);
+      AppendText(out, *second, 1);
       special(spec_.sep_id, 1);
     }
-    while (out.ids.size() < options.pad_to) {
-      Append(out, std::max(spec_.pad_id, 0), 0, {0, 0}, -1);
-      out.attention_mask.back() = 0;
-    }
+    out.attention_mask.assign(out.ids.size(), 1);
+    while (out.ids.size() < options.pad_to) AppendSpecial(out, std::max(spec_.pad_id, 0), 0);
+    out.attention_mask.resize(out.ids.size(), 0);
     return out;
   }
 
  private:
-  static void Append(Encoding& out, int32_t id, int32_t type, ByteRange offset, int8_t sequence) {
+  static void AppendSpecial(Encoding& out, int32_t id, int32_t type) {
     out.ids.push_back(id);
     out.type_ids.push_back(type);
-    out.attention_mask.push_back(1);
-    out.offsets.push_back(offset);
-    out.sequence.push_back(sequence);
+    out.offsets.push_back({0, 0});
+    out.sequence.push_back(-1);
+  }
+
+  static void AppendText(Encoding& out, const Slice& slice, int8_t sequence) {
+    out.ids.insert(out.ids.end(), slice.ids.begin(), slice.ids.end());
+    out.offsets.insert(out.offsets.end(), slice.offsets.begin(), slice.offsets.end());
+    out.type_ids.resize(out.ids.size(), sequence);
+    out.sequence.resize(out.ids.size(), sequence);
   }
 
   TokenizerSpec spec_;
@@ -180,11 +186,13 @@ Result<Encoding> Tokenizer::Encode(std::string_view text, const EncodeOptions& o
 
 Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view second,
                                        const EncodeOptions& options) const {
-  TRY(const TokenList a, impl_->Tokenize(first));
-  TRY(const TokenList b, impl_->Tokenize(second));
+  const size_t max_length = impl_->MaxLength(options);
+  const size_t limit = max_length != 0 ? max_length : SIZE_MAX;
+  TRY(const TokenList a, impl_->Tokenize(first, limit));
+  TRY(const TokenList b, impl_->Tokenize(second, limit));
   Lengths keep{a.ids.size(), b.ids.size()};
   const size_t total = keep.first + keep.second;
-  if (const size_t max_length = impl_->MaxLength(options); max_length != 0) {
+  if (max_length != 0) {
     const size_t special = impl_->SpecialTokens(true, options);
     if (max_length < special) {
       return InvalidArgument("a length of " + std::to_string(max_length) +
@@ -192,7 +200,7 @@ Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view 
     }
     const size_t budget = max_length - special;
     if (options.truncation == Truncation::kLongestFirst) {
-      keep = LongestFirst(keep.first, keep.second, budget);
+      keep = LongestFirst(a, b, budget);
     } else if (total > budget) {
       const size_t excess = total - budget;
       size_t& cut = options.truncation == Truncation::kOnlyFirst ? keep.first : keep.second;

@@ -6,6 +6,9 @@
 #include "thimble/text/unicode_tables.inc"
 
 namespace thimble {
+
+using namespace unicode_tables;  // NOLINT: the generated tables are this file's own
+
 namespace {
 
 template <size_t kKeys, size_t kBegins, size_t kValues>
@@ -23,13 +26,6 @@ constexpr char32_t kFirstLead = 0x1100, kFirstVowel = 0x1161, kBeforeTrail = 0x1
 constexpr char32_t kTrails = 28, kVowelsTimesTrails = 588;
 
 }  // namespace
-
-uint8_t FlagsOf(char32_t c) {
-  if (c > 0x10FFFF) return 0;
-  const size_t block = kFlagBlockIndex[c >> kUnicodeBlockBits];
-  constexpr char32_t kMask = (1u << kUnicodeBlockBits) - 1;
-  return kFlagBlocks[(block << kUnicodeBlockBits) + (c & kMask)];
-}
 
 std::span<const uint32_t> LowerCaseOf(char32_t c) {
   return Find(kLowerCaseKeys, kLowerCaseBegins, kLowerCaseValues, c);

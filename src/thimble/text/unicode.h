@@ -10,7 +10,16 @@
 
 namespace thimble {
 
-uint8_t FlagsOf(char32_t c);
+namespace unicode_tables {
+extern const uint8_t kFlagBlockIndex[];
+extern const uint8_t kFlagBlocks[];
+}  // namespace unicode_tables
+
+inline uint8_t FlagsOf(char32_t c) {
+  constexpr char32_t kMask = (1u << kUnicodeBlockBits) - 1;
+  const size_t block = unicode_tables::kFlagBlockIndex[c >> kUnicodeBlockBits];
+  return unicode_tables::kFlagBlocks[(block << kUnicodeBlockBits) + (c & kMask)];
+}
 inline bool HasFlag(char32_t c, uint8_t flag) { return (FlagsOf(c) & flag) != 0; }
 
 // Lower case of one code point without regard to its neighbours; empty where it is its own.

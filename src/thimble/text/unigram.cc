@@ -30,7 +30,8 @@ Result<UnigramModel> UnigramModel::Create(const TokenizerSpec& spec) {
     return InvalidData("there are " + std::to_string(spec.scores.size()) + " scores for " +
                        std::to_string(count) + " pieces");
   }
-  if (!std::all_of(spec.scores.begin(), spec.scores.end(), [](double s) { return std::isfinite(s); })) {
+  if (!std::all_of(spec.scores.begin(), spec.scores.end(),
+                   [](double s) { return std::isfinite(s); })) {
     return InvalidData("a piece has a score that is not a number");
   }
   if (spec.reserved_ids < 0 || static_cast<size_t>(spec.reserved_ids) > count) {
@@ -50,7 +51,8 @@ Result<UnigramModel> UnigramModel::Create(const TokenizerSpec& spec) {
 void UnigramModel::BuildTrie(const std::vector<std::string>& pieces, size_t reserved) {
   std::vector<uint32_t> order(pieces.size() - reserved);
   std::iota(order.begin(), order.end(), static_cast<uint32_t>(reserved));
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return pieces[a] < pieces[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return pieces[a] < pieces[b]; });
 
   // Breadth first: a node is a range of the sorted pieces that share `depth` bytes.
   struct Range {
@@ -63,7 +65,8 @@ void UnigramModel::BuildTrie(const std::vector<std::string>& pieces, size_t rese
     children_.push_back(static_cast<uint32_t>(ranges.size()));
     pieces_.push_back(kNoPiece);
     // Pieces that end here come first. The empty one matches nothing.
-    for (; range.begin < range.end && pieces[order[range.begin]].size() == range.depth; ++range.begin) {
+    for (; range.begin < range.end && pieces[order[range.begin]].size() == range.depth;
+         ++range.begin) {
       if (range.depth > 0) pieces_.back() = static_cast<int32_t>(order[range.begin]);
     }
     while (range.begin < range.end) {
@@ -78,8 +81,8 @@ void UnigramModel::BuildTrie(const std::vector<std::string>& pieces, size_t rese
   children_.push_back(static_cast<uint32_t>(ranges.size()));
 }
 
-// Calls visit(piece id, bytes) for every piece that `text` begins with, short ones first; false if there
-// is none.
+// Calls visit(piece id, bytes) for every piece that `text` begins with, short ones first; false if
+// there is none.
 template <class Visit>
 bool UnigramModel::ForEachPrefix(std::string_view text, Visit visit) const {
   bool any = false;

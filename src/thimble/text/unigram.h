@@ -1,11 +1,12 @@
 // Unigram segmentation: the pieces with the best sum of scores that a normalized text divides into.
 //
-// Equal to the tokenizer that Universal Sentence Encoder Lite is published with, whose answers where
-// scores tie or nothing fits are part of what the model was measured with:
+// Equal to the tokenizer that Universal Sentence Encoder Lite is published with, whose answers
+// where scores tie or nothing fits are part of what the model was measured with:
 //   - sums are doubles, added from the left; of two equal sums the piece that begins later wins
 //   - a sum of exactly 0 counts as "nothing found yet" and gives way to whatever comes next
 //   - where no piece at all begins, one character is unknown, at score 0
-//   - where pieces begin but none leads on, the text may be cut at a place that nothing reached: its sum
+//   - where pieces begin but none leads on, the text may be cut at a place that nothing reached:
+//   its sum
 //     is 0 too, and the character before it is unknown
 //   - neighbouring unknowns are one
 #pragma once
@@ -38,8 +39,8 @@ class UnigramModel {
  private:
   static constexpr int32_t kNoPiece = -1;
 
-  // A trie over the bytes of the pieces. Children of a node stand side by side, in the order of their
-  // labels: children_[node] .. children_[node + 1].
+  // A trie over the bytes of the pieces. Children of a node stand side by side, in the order of
+  // their labels: children_[node] .. children_[node + 1].
   void BuildTrie(const std::vector<std::string>& pieces, size_t reserved);
   template <class Visit>
   bool ForEachPrefix(std::string_view text, Visit visit) const;

@@ -1,5 +1,6 @@
-// Bytes as a list of pieces (ended by a zero byte each, an empty one ends the list) with scores from
-// their own bytes, then the text: segmentation covers the text without gaps, offsets stay inside.
+// Bytes as a list of pieces (ended by a zero byte each, an empty one ends the list) with scores
+// from their own bytes, then the text: segmentation covers the text without gaps, offsets stay
+// inside.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

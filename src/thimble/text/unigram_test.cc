@@ -25,7 +25,8 @@ TokenizerSpec Spec(std::vector<std::pair<std::string, double>> pieces) {
   return spec;
 }
 
-std::vector<Piece> Segment(std::vector<std::pair<std::string, double>> pieces, std::string_view text) {
+std::vector<Piece> Segment(std::vector<std::pair<std::string, double>> pieces,
+                           std::string_view text) {
   return UnigramModel::Create(Spec(std::move(pieces)))->Segment(text);
 }
 
@@ -61,7 +62,8 @@ TEST(Unigram, JoinsUnknownCharacters) {
 
 TEST(Unigram, CutsWhereNothingLedWhenThatScoresBetter) {
   // No piece ends between "x" and "a", but a sum of 0 starts there: "x" becomes unknown.
-  EXPECT_THAT(Segment({{"xa", -1}, {"a", -0.5}}, "xa"), ElementsAre(Piece{0, 0, 1}, Piece{2, 1, 2}));
+  EXPECT_THAT(Segment({{"xa", -1}, {"a", -0.5}}, "xa"),
+              ElementsAre(Piece{0, 0, 1}, Piece{2, 1, 2}));
   EXPECT_THAT(Segment({{"xa", -0.5}, {"a", -1}}, "xa"), ElementsAre(Piece{1, 0, 2}));
 }
 

@@ -38,7 +38,8 @@ Result<UnigramTokenizer> UnigramTokenizer::Create(const TokenizerSpec& spec) {
   return UnigramTokenizer(std::move(model), spec);
 }
 
-Result<Encoding> UnigramTokenizer::Encode(std::string_view text, const EncodeOptions& options) const {
+Result<Encoding> UnigramTokenizer::Encode(std::string_view text,
+                                          const EncodeOptions& options) const {
   // Marks make three bytes of one, and some characters normalize to eleven times their bytes.
   if (text.size() > std::numeric_limits<uint32_t>::max() / 16) {
     return InvalidArgument("a text of " + std::to_string(text.size()) +

@@ -1,6 +1,6 @@
-// Text to ids by unigram pieces, as Universal Sentence Encoder Lite is published: normalization form KC,
-// a mark in front and in place of every space (U+0020; NFKC makes others into it), segmentation. There
-// are no special tokens; line ends and tabs are characters like any other.
+// Text to ids by unigram pieces, as Universal Sentence Encoder Lite is published: normalization
+// form KC, a mark in front and in place of every space (U+0020; NFKC makes others into it),
+// segmentation. There are no special tokens; line ends and tabs are characters like any other.
 #pragma once
 
 #include <string_view>

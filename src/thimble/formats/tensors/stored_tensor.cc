@@ -41,6 +41,11 @@ bool IsRowMajor(const StoredTensor& tensor) {
   return true;
 }
 
+// Executors read elements in place.
+bool IsAligned(const StoredTensor& tensor) {
+  return reinterpret_cast<uintptr_t>(tensor.data.data()) % StoredTypeBytes(tensor.type) == 0;
+}
+
 // The elements in row-major order without gaps.
 std::vector<std::byte> Gather(const StoredTensor& tensor, size_t count) {
   const size_t width = StoredTypeBytes(tensor.type);
@@ -92,7 +97,8 @@ std::optional<StoredType> StoredTypeFromTorchStorage(std::string_view name) {
 
 size_t BytesToLoad(const StoredTensor& tensor) {
   const size_t bytes = *ElementCount(tensor.shape) * StoredTypeBytes(tensor.type);
-  return IsRowMajor(tensor) && Row(tensor.type).load != LoadKind::kRoundToF32 ? 0 : bytes;
+  const bool converted = Row(tensor.type).load == LoadKind::kRoundToF32;
+  return IsRowMajor(tensor) && IsAligned(tensor) && !converted ? 0 : bytes;
 }
 
 Result<Tensor> Load(const StoredTensor& tensor) {
@@ -101,16 +107,13 @@ Result<Tensor> Load(const StoredTensor& tensor) {
     return Unsupported("elements of type " + std::string(row.name) + " are not read");
   }
   const size_t count = *ElementCount(tensor.shape);
-  std::span<const std::byte> data = tensor.data.first(0);
+  const bool in_place = IsRowMajor(tensor);
   std::vector<std::byte> gathered;
-  if (count > 0 && IsRowMajor(tensor)) {
-    data = tensor.data.first(count * row.bytes);
-  } else if (count > 0) {
-    gathered = Gather(tensor, count);
-    data = gathered;
-  }
+  if (!in_place) gathered = Gather(tensor, count);
+  const std::span<const std::byte> data =
+      in_place ? tensor.data.first(count * row.bytes) : std::span<const std::byte>(gathered);
   if (row.load == LoadKind::kRoundToF32) return RoundToF32(tensor.shape, data, count);
-  if (!gathered.empty()) return Tensor::Copy(row.dtype, tensor.shape, gathered);
+  if (!in_place || !IsAligned(tensor)) return Tensor::Copy(row.dtype, tensor.shape, data);
   return Tensor::View(row.dtype, tensor.shape, data, tensor.owner);
 }
 

@@ -47,8 +47,9 @@ using StoredTensors = std::map<std::string, StoredTensor, std::less<>>;
 // Bytes that Load() would allocate: 0 for what it can give as a view.
 size_t BytesToLoad(const StoredTensor& tensor);
 
-// The tensor itself: a view where type and strides allow it, else a copy. Booleans become u8 and double
-// precision is rounded to float32; types that no model here computes with are kUnsupported.
+// The tensor itself, aligned to its elements: a view where type, strides and alignment allow it, else a
+// copy. Booleans become u8 and double precision is rounded to float32; types that no model here computes
+// with are kUnsupported.
 Result<Tensor> Load(const StoredTensor& tensor);
 
 }  // namespace thimble

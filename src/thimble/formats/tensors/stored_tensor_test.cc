@@ -50,6 +50,20 @@ TEST(StoredTensor, ExpandedAndSlicedAreGathered) {
   EXPECT_THAT(sliced->ToFloats(), ElementsAre(0, 2, 3, 5));
 }
 
+TEST(StoredTensor, MisalignedIsCopied) {
+  alignas(4) std::byte bytes[9] = {};
+  bytes[4] = std::byte{0x3f};  // 0.5 in the four bytes from 1
+  const StoredTensor stored{.type = StoredType::kF32,
+                            .shape = {2},
+                            .strides = {},
+                            .data = std::span<const std::byte>(bytes).subspan(1),
+                            .owner = nullptr};
+  EXPECT_EQ(BytesToLoad(stored), 8u);
+  const Result<Tensor> tensor = Load(stored);
+  ASSERT_TRUE(tensor);
+  EXPECT_THAT(tensor->floats(), ElementsAre(0.5, 0));
+}
+
 TEST(StoredTensor, DoublePrecisionIsRounded) {
   const double values[] = {0.1, -2, 1e300};
   const Result<Tensor> tensor =

@@ -1,9 +1,9 @@
 #include "thimble/formats/tfjs/import.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "thimble/base/file.h"
-#include "thimble/formats/tfjs/json.h"
 #include "thimble/formats/tfjs/sentence_encoder.h"
 
 namespace thimble {
@@ -13,6 +13,13 @@ using nlohmann::json;
 
 constexpr size_t kMaxVocabularyBytes = size_t{64} << 20;
 constexpr int32_t kReservedIds = 6;  // of the publisher's tokenizer; its files do not say it
+
+// "model-embeddings-en/dist": packages keep their model in a folder whose own name says nothing.
+std::string SourceName(const std::string& directory) {
+  std::filesystem::path path = std::filesystem::path(directory).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return (path.parent_path().filename() / path.filename()).string();
+}
 
 }  // namespace
 
@@ -62,7 +69,7 @@ Result<Model> ImportTfjs(const std::string& directory) {
   TRY(const std::string vocabulary, ReadFile(directory + "/vocab.json", kMaxVocabularyBytes));
   Result<Model> model = ImportTfjs(weights, vocabulary);
   if (!model.has_value()) return std::move(model).error().In(directory);
-  model->provenance.emplace_back("source", directory);
+  model->provenance = {{"source", SourceName(directory)}, {"source_sha256", weights.FilesSha256()}};
   return model;
 }
 

@@ -16,8 +16,9 @@ Result<Model> ImportTfjs(const std::string& directory);
 // The same from parts in memory.
 Result<Model> ImportTfjs(TfjsModel& weights, std::string_view vocabulary_json);
 
-// vocab.json: a list of [piece, score]; the first six are never produced from text, the first stands for
-// what no piece covers. A score of null counts as 0, which is what JavaScript makes of it.
+// vocab.json: a list of [piece, score]; the first six are never produced from text, the first
+// stands for what no piece covers. A score of null counts as 0, which is what JavaScript makes of
+// it.
 Result<TokenizerSpec> ParseUnigramVocabulary(std::string_view json);
 
 }  // namespace thimble

@@ -73,7 +73,11 @@ TEST(ImportTfjs, RefusesGraphsThatComputeSomethingElse) {
 
   TinyEncoder heads;
   heads.weights["heads"].values = {0};
-  EXPECT_THAT(ErrorOf(heads), HasSubstr("is not a size"));
+  EXPECT_THAT(ErrorOf(heads), HasSubstr("is not a size up to 1024"));
+
+  TinyEncoder endless;
+  endless.weights["positions"].values = {1e6f};
+  EXPECT_THAT(ErrorOf(endless), HasSubstr("is not a size up to 4096"));
 
   TinyEncoder other;
   other.weights.erase("module/Embeddings_en");
@@ -91,7 +95,7 @@ TEST(ImportTfjs, RefusesWeightsThatDoNotFit) {
 
   TinyEncoder bent;
   bent.weights["module/Encoder_en/hidden_layers/tanh_layer_0/weights"].shape = {4, 16};
-  EXPECT_THAT(ErrorOf(bent), HasSubstr("'pooler.dense.weight' the shape [16, 4]"));
+  EXPECT_THAT(ErrorOf(bent), HasSubstr("\"pooler.dense.weight\" the shape [16, 4]"));
 }
 
 TEST(UnigramVocabulary, RefusesOtherForms) {

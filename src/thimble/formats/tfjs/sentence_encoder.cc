@@ -1,12 +1,13 @@
 #include "thimble/formats/tfjs/sentence_encoder.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "thimble/formats/tfjs/json.h"
+#include "thimble/base/quote.h"
 
 namespace thimble {
 namespace {
@@ -22,10 +23,14 @@ constexpr std::string_view kJoined = "/ConcatPartitions/concat";
 
 constexpr std::string_view kWords = "module/Embeddings_en";
 constexpr std::string_view kTiming =
-    "module_apply_default/Encoder_en/KonaTransformer/Encode/TransformerStack/Layer_0/AddTimingSignal/"
+    "module_apply_default/Encoder_en/KonaTransformer/Encode/TransformerStack/Layer_0/"
+    "AddTimingSignal/"
     "TimingSignal/ExpandDims_1";
 constexpr std::string_view kClip =
     "module_apply_default/Encoder_en/KonaTransformer/ClipToMaxLength/Less";
+// More is not a model's but a broken file's: the position table is computed, no file backs its
+// size.
+constexpr int64_t kMostPositions = 4096;
 constexpr std::string_view kPooler = "module/Encoder_en/hidden_layers/tanh_layer_0/";
 
 constexpr std::string_view kWordTable = "embeddings.word_embeddings.weight";
@@ -62,8 +67,8 @@ std::optional<Place> PlaceInLayer(const std::string& layer, std::string_view nam
   };
   const auto convolution = [&](std::string_view where, size_t part, size_t parts) {
     const std::string path = Join(layer, "MultiheadAttention/", where);
-    return Place{Join(kStored, path, "/kernel/part_0"), Join(kApplied, path, "/bias", kJoined), part,
-                 parts};
+    return Place{Join(kStored, path, "/kernel/part_0"), Join(kApplied, path, "/bias", kJoined),
+                 part, parts};
   };
   const auto feed_forward = [&](std::string_view where) {
     return Place{Join(kApplied, kStack, layer, "FFN/", where, "/Tensordot/Reshape_1"),
@@ -139,10 +144,10 @@ struct OpCount {
   std::string_view op;
   size_t per_layer, besides;
 };
-constexpr OpCount kOpCounts[] = {
-    {"Conv2D", 2, 0}, {"MatMul", 2, 2}, {"BatchMatMul", 2, 0}, {"Softmax", 1, 0}, {"Relu", 1, 0},
-    {"Mean", 4, 0},   {"Square", 2, 1}, {"Rsqrt", 2, 1},       {"Sin", 0, 1},     {"Cos", 0, 1},
-    {"Tanh", 0, 1},   {"RealDiv", 0, 1}};
+constexpr OpCount kOpCounts[] = {{"Conv2D", 2, 0},  {"MatMul", 2, 2}, {"BatchMatMul", 2, 0},
+                                 {"Softmax", 1, 0}, {"Relu", 1, 0},   {"Mean", 4, 0},
+                                 {"Square", 2, 1},  {"Rsqrt", 2, 1},  {"Sin", 0, 1},
+                                 {"Cos", 0, 1},     {"Tanh", 0, 1},   {"RealDiv", 0, 1}};
 
 Status CheckOperations(const TfjsModel& model, int64_t depth) {
   for (const OpCount& row : kOpCounts) {
@@ -161,18 +166,21 @@ Status CheckOperations(const TfjsModel& model, int64_t depth) {
 Status CheckAttentionScale(TfjsModel& model, const std::string& layer, int64_t heads) {
   TRY(const Shape kernel, model.ShapeOf(QkvKernel(layer)));
   if (kernel.size() != 4 || heads <= 0) return InvalidData("the attention of " + layer + " is odd");
-  TRY(const double scale, Constant(model, Join(kApplied, kStack, layer, "MultiheadAttention/mul"), 1));
+  TRY(const double scale,
+      Constant(model, Join(kApplied, kStack, layer, "MultiheadAttention/mul"), 1));
   const double expected = std::sqrt(static_cast<double>(heads) / static_cast<double>(kernel[2]));
   if (std::abs(scale - expected) <= 1e-6 * expected) return {};
-  return Unsupported("the attention scores of " + layer + " are scaled by " + std::to_string(scale) +
-                     ", not by 1 / sqrt(head width)");
+  return Unsupported("the attention scores of " + layer + " are scaled by " +
+                     std::to_string(scale) + ", not by 1 / sqrt(head width)");
 }
 
 // A size that the graph holds as a constant.
-Result<int64_t> SizeConstant(TfjsModel& model, const std::string& node, size_t index) {
+Result<int64_t> SizeConstant(TfjsModel& model, const std::string& node, size_t index,
+                             int64_t most) {
   TRY(const double value, Constant(model, node, index));
-  if (!(value >= 1 && value <= 1 << 20)) {
-    return InvalidData("modelTopology: the constant of " + Quoted(node) + " is not a size");
+  if (!(value >= 1 && value <= static_cast<double>(most))) {
+    return InvalidData("modelTopology: the constant of " + Quoted(node) + " is not a size up to " +
+                       std::to_string(most));
   }
   return static_cast<int64_t>(value);
 }
@@ -185,16 +193,21 @@ Result<json> ReadSentenceEncoderConfig(TfjsModel& model) {
   Result<Shape> words = model.ShapeOf(kWords);
   if (depth == 0 || !words.has_value() || words->size() != 2) {
     return Unsupported(
-        "this TensorFlow.js graph is not known here; Universal Sentence Encoder Lite is the one that is");
+        "this TensorFlow.js graph is not known here; Universal Sentence Encoder Lite is the one "
+        "that is");
   }
   TRY_VOID(CheckOperations(model, depth));
   const std::string first = Join(kApplied, kStack, LayerPath(0));
   TRY(const int64_t heads,
-      SizeConstant(model, first + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape", 2));
-  TRY(const int64_t positions, SizeConstant(model, std::string(kClip), 1));
+      SizeConstant(model,
+                   first + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape", 2,
+                   1024));
+  TRY(const int64_t positions, SizeConstant(model, std::string(kClip), 1, kMostPositions));
   TRY(const double epsilon, Constant(model, first + "layer_prepostprocess/layer_norm/add", 1));
-  TRY(const Shape conv1, model.ShapeOf(PlaceInLayer(LayerPath(0), "feed_forward.intermediate")->weight));
-  if (conv1.size() != 2) return InvalidData("the feed-forward kernel has rank " + std::to_string(conv1.size()));
+  TRY(const Shape conv1,
+      model.ShapeOf(PlaceInLayer(LayerPath(0), "feed_forward.intermediate")->weight));
+  if (conv1.size() != 2)
+    return InvalidData("the feed-forward kernel has rank " + std::to_string(conv1.size()));
   for (int64_t i = 0; i < depth; ++i) {
     TRY_VOID(CheckAttentionScale(model, LayerPath(i), heads));
   }
@@ -218,11 +231,12 @@ bool SentenceEncoderWeights::Has(std::string_view name) const {
 
 Result<Tensor> SentenceEncoderWeights::Get(std::string_view name, const Shape& shape) {
   TRY(Tensor tensor, Load(name));
-  const bool fits = std::equal(shape.begin(), shape.end(), tensor.shape().begin(), tensor.shape().end(),
-                               [](int64_t wanted, int64_t has) { return wanted == -1 || wanted == has; });
+  const bool fits =
+      std::equal(shape.begin(), shape.end(), tensor.shape().begin(), tensor.shape().end(),
+                 [](int64_t wanted, int64_t has) { return wanted == -1 || wanted == has; });
   if (fits) return tensor;
-  return InvalidData("the weights give " + Quoted(name) + " the shape " + ShapeText(tensor.shape()) +
-                     ", the graph needs " + ShapeText(shape));
+  return InvalidData("the weights give " + Quoted(name) + " the shape " +
+                     ShapeText(tensor.shape()) + ", the graph needs " + ShapeText(shape));
 }
 
 Result<Tensor> SentenceEncoderWeights::Load(std::string_view name) {
@@ -238,9 +252,11 @@ Result<Tensor> SentenceEncoderWeights::Load(std::string_view name) {
   const size_t count = width / source->place.parts;
   const size_t begin = source->place.part * count;
   if (shape.size() == 1) {
-    return Tensor::FromFloats({static_cast<int64_t>(count)}, std::span(values).subspan(begin, count));
+    return Tensor::FromFloats({static_cast<int64_t>(count)},
+                              std::span(values).subspan(begin, count));
   }
-  // 1 x 1 convolutions have two leading dimensions of 1; anything else fails the caller's shape check.
+  // 1 x 1 convolutions have two leading dimensions of 1; anything else fails the caller's shape
+  // check.
   const size_t rows = width == 0 ? 0 : values.size() / width;
   return TransposedColumns(values, rows, width, begin, count);
 }
@@ -253,7 +269,8 @@ Result<Tensor> SentenceEncoderWeights::WordTable() {
 }
 
 Result<Tensor> SentenceEncoderWeights::PositionTable() {
-  TRY(const Tensor stored, model_.Get(kTiming, {1, -1}));
+  TRY(const Shape words, model_.ShapeOf(kWords));
+  TRY(const Tensor stored, model_.Get(kTiming, {1, words.back() / 2}));
   const std::vector<float> frequencies = stored.ToFloats();
   const size_t half = frequencies.size();
   std::vector<float> table;

@@ -2,8 +2,10 @@
 // models/universal_sentence_encoder.cc asks for.
 //
 // The published graph differs from ours in form only, and what differs is folded here:
-//   x = 2 * words + timing             the factor goes into the word table, the timing signal (sine and
-//                                      cosine of position times a stored vector) into a position table
+//   x = 2 * words + timing             the factor goes into the word table, the timing signal (sine
+//   and
+//                                      cosine of position times a stored vector) into a position
+//                                      table
 //   1 x 1 convolutions, [in, out]      linear weights, [out, in]
 //   one kernel for query, key, value   three weights
 #pragma once
@@ -17,8 +19,8 @@
 
 namespace thimble {
 
-// The configuration of the model, as BuildGraph takes it. Fails for every graph that computes something
-// else, as far as its operations and constants show.
+// The configuration of the model, as BuildGraph takes it. Fails for every graph that computes
+// something else, as far as its operations and constants show.
 Result<nlohmann::json> ReadSentenceEncoderConfig(TfjsModel& model);
 
 // The weights under the architecture's own names. The model must outlive it.

@@ -1,5 +1,5 @@
-// Bytes as a TensorFlow.js folder: model.json, vocab.json and the one file of weights, each ended by a
-// zero byte (the last by the end).
+// Bytes as a TensorFlow.js folder: model.json, vocab.json and the one file of weights, each ended
+// by a zero byte (the last by the end).
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "thimble/base/file.h"
+#include "thimble/base/quote.h"
+#include "thimble/base/sha256.h"
 #include "thimble/formats/tfjs/json.h"
 
 namespace thimble {
@@ -20,10 +22,11 @@ constexpr size_t kMaxRank = 8;
 
 // A file beside model.json, nothing else: no folders, no way up, no hidden end of the text.
 Status CheckFileName(const std::string& name) {
-  const bool plain = !name.empty() && name != "." && name != ".." &&
-                     std::none_of(name.begin(), name.end(), [](char c) {
-                       return c == '/' || c == '\\' || c == ':' || static_cast<unsigned char>(c) < 0x20;
-                     });
+  const bool plain =
+      !name.empty() && name != "." && name != ".." &&
+      std::none_of(name.begin(), name.end(), [](char c) {
+        return c == '/' || c == '\\' || c == ':' || static_cast<unsigned char>(c) < 0x20;
+      });
   if (plain) return {};
   return InvalidData("weightsManifest: the path " + Quoted(name) +
                      " is not the name of a file beside model.json");
@@ -221,6 +224,14 @@ Result<Shape> TfjsModel::ShapeOf(std::string_view name) const {
   const auto found = weights_.find(name);
   if (found == weights_.end()) return NoWeight(name);
   return found->second.shape;
+}
+
+std::string TfjsModel::FilesSha256() const {
+  Sha256 hash;
+  for (const std::vector<File>& group : groups_) {
+    for (const File& file : group) hash.Update(file.bytes);
+  }
+  return std::move(hash).HexDigest();
 }
 
 std::vector<std::byte> TfjsModel::Read(const Entry& entry) const {

@@ -1,14 +1,15 @@
 // TensorFlow.js graph models as published: model.json (topology and the list of weights) beside the
 // files that hold the weights' bytes.
 //
-// Layout: "weightsManifest" is a list of groups. The files of a group ("paths"), laid end to end, are
-// its weights in order, without gaps, little-endian; a tensor may cross from one file into the next.
-// A weight may be quantized: stored as uint8 or uint16 with value = scale * stored + min, or as float16.
+// Layout: "weightsManifest" is a list of groups. The files of a group ("paths"), laid end to end,
+// are its weights in order, without gaps, little-endian; a tensor may cross from one file into the
+// next. A weight may be quantized: stored as uint8 or uint16 with value = scale * stored + min, or
+// as float16.
 //
-// Everything comes from outside: what does not fit together is an error that names the place, memory is
-// only taken for bytes that the files really have, and file names cannot leave the folder.
-// Non-goals: layers models ("format": "layers-model"), weights of type string or complex64, running the
-// topology: it serves to recognise an architecture.
+// Everything comes from outside: what does not fit together is an error that names the place,
+// memory is only taken for bytes that the files really have, and file names cannot leave the
+// folder. Non-goals: layers models ("format": "layers-model"), weights of type string or complex64,
+// running the topology: it serves to recognise an architecture.
 #pragma once
 
 #include <functional>
@@ -52,6 +53,8 @@ class TfjsModel final : public WeightSource {
 
   Result<Shape> ShapeOf(std::string_view name) const;
   bool Has(std::string_view name) const override { return weights_.find(name) != weights_.end(); }
+  // Of all files of weights, in their order.
+  std::string FilesSha256() const;
   // kF32, kF16, kI32 or kU8 (for bool), row-major, dequantized.
   Result<Tensor> Get(std::string_view name, const Shape& shape) override;
 

@@ -98,7 +98,8 @@ TinyEncoder::TinyEncoder() {
   for (int i = 0; i < kDepth; ++i) {
     const int in = WidthIn(i);
     const auto norm = [&](const std::string& where, int width) {
-      const std::string base = kEncode + Layer(i) + where + "layer_prepostprocess/layer_norm/layer_norm_";
+      const std::string base =
+          kEncode + Layer(i) + where + "layer_prepostprocess/layer_norm/layer_norm_";
       add(base + "scale/ConcatPartitions/concat", {width});
       add(base + "bias/ConcatPartitions/concat", {width});
     };
@@ -126,14 +127,24 @@ TinyEncoder::TinyEncoder() {
   constant("epsilon", 1e-6);
 
   nodes.push_back({"Less", kRoot + "ClipToMaxLength/Less", {"indices", "positions"}});
-  nodes.push_back({"Pack",
-                   kStack + Layer(0) + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape",
-                   {"batch", "length", "heads", "width"}});
-  nodes.push_back({"Add", kStack + Layer(0) + "layer_prepostprocess/layer_norm/add",
-                   {"variance", "epsilon"}});
-  for (const auto& [op, count] : std::map<std::string, int>{
-           {"Conv2D", 4}, {"MatMul", 6}, {"BatchMatMul", 4}, {"Softmax", 2}, {"Relu", 2}, {"Mean", 8},
-           {"Square", 5}, {"Rsqrt", 5}, {"Sin", 1}, {"Cos", 1}, {"Tanh", 1}, {"RealDiv", 1}}) {
+  nodes.push_back(
+      {"Pack",
+       kStack + Layer(0) + "MultiheadAttention/split_heads/split_last_dimension/Reshape/shape",
+       {"batch", "length", "heads", "width"}});
+  nodes.push_back(
+      {"Add", kStack + Layer(0) + "layer_prepostprocess/layer_norm/add", {"variance", "epsilon"}});
+  for (const auto& [op, count] : std::map<std::string, int>{{"Conv2D", 4},
+                                                            {"MatMul", 6},
+                                                            {"BatchMatMul", 4},
+                                                            {"Softmax", 2},
+                                                            {"Relu", 2},
+                                                            {"Mean", 8},
+                                                            {"Square", 5},
+                                                            {"Rsqrt", 5},
+                                                            {"Sin", 1},
+                                                            {"Cos", 1},
+                                                            {"Tanh", 1},
+                                                            {"RealDiv", 1}}) {
     repeat(op, count);
   }
 }

@@ -17,8 +17,8 @@ struct TinyEncoder {
   std::string weights_bin() const;
   std::string vocab_json() const;
 
-  // What the published graph computes for one text, written down a second time: from the stored layouts,
-  // in double.
+  // What the published graph computes for one text, written down a second time: from the stored
+  // layouts, in double.
   std::vector<double> Embed(const std::vector<int>& ids) const;
 
   struct Weight {

@@ -1,5 +1,5 @@
-// Attributes of operations as name and value: the values that Visit meets, under names that stay the
-// same when enumerations grow.
+// Attributes of operations as name and value: the values that Visit meets, under names that stay
+// the same when enumerations grow.
 #pragma once
 
 #include <array>

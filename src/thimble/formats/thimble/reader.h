@@ -1,11 +1,12 @@
-// Reads .thimble files (thimble.fbs describes them): the model's metadata becomes objects, its weights
-// stay where they are and are used in place.
+// Reads .thimble files (thimble.fbs describes them): the model's metadata becomes objects, its
+// weights stay where they are and are used in place.
 //
-// What a reader may rely on: every tensor and every run of scales begins at a multiple of 64 bytes and
-// is readable up to the next one, and kPanelGuardBytes more are readable behind every tensor.
+// What a reader may rely on: every tensor and every run of scales begins at a multiple of 64 bytes
+// and is readable up to the next one, and kPanelGuardBytes more are readable behind every tensor.
 //
 // Loading touches no weight: its time depends on the number of nodes and tokenizer pieces only. The
-// metadata's checksum is always compared; the weights' only where asked for, since that reads them all.
+// metadata's checksum is always compared; the weights' only where asked for, since that reads them
+// all.
 //
 // Bytes may come from anywhere: whatever they are, the result is a model that passes Verify, or one
 // line that says what is wrong.

@@ -80,19 +80,21 @@ inline size_t PackKeysAndValues(const AttentionArgs& args, const AttentionScratc
 
 // s = exp(s - max s); gives their sum. The row is readable and writable up to a multiple of 16.
 inline float ExpRow(float* s, size_t width) {
-  constexpr float kNone = -std::numeric_limits<float>::infinity();
-  const size_t padded = RoundUp(width, kLanes);
-  std::fill(s + width, s + padded, kNone);
-  Floats largest = Broadcast(kNone);
-  for (size_t i = 0; i < padded; i += kLanes) largest = Max(Load(s + i), largest);
+  const Floats none = Broadcast(-std::numeric_limits<float>::infinity());
+  const size_t last = (width - 1) / kLanes * kLanes;
+  const Floats rest = KeepFirst(Load(s + last), width - last, none);
+  Floats largest = rest;
+  for (size_t i = 0; i < last; i += kLanes) largest = Max(Load(s + i), largest);
   const Floats max = Broadcast(FoldMax(largest));
   Floats sum = Zeros();
-  for (size_t i = 0; i < padded; i += kLanes) {
+  for (size_t i = 0; i < last; i += kLanes) {
     const Floats e = Exp(Sub(Load(s + i), max));
     Store(e, s + i);
     sum = Add(sum, e);
   }
-  return FoldSum(sum);
+  const Floats e = Exp(Sub(rest, max));
+  Store(e, s + last);
+  return FoldSum(Add(sum, e));
 }
 
 inline void Attention(const AttentionArgs& args) noexcept {

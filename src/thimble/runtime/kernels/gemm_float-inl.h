@@ -196,7 +196,7 @@ inline void MultiplyPanels(const float* a, size_t a_stride, size_t rows, size_t 
 }
 
 // Rows whose inputs stay in the second-level cache while all weights go by.
-inline constexpr size_t kRowBlockBytes = 512 * 1024;
+inline constexpr size_t kRowBlockBytes = 1024 * 1024;
 
 template <class Weight>
 void LinearFloat(const LinearArgs& args) noexcept {

@@ -1,12 +1,7 @@
 #include "thimble/runtime/kernels/kernels.h"
 
-// Every target that the compiler can produce is built, and chosen among at run time by the rows
-// below. HWY_SCALAR serves as the plain version on every compiler, so its results can be compared.
-#define HWY_BROKEN_EMU128 1
-#define HWY_COMPILE_ALL_ATTAINABLE
-#define HWY_DISABLED_TARGETS                                                          \
-  (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_PPC8 | HWY_RVV | \
-   HWY_WASM_EMU256)
+#include "thimble/runtime/kernels/hwy_targets.h"  // IWYU pragma: keep
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "thimble/runtime/kernels/kernels.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep

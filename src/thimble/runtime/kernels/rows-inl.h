@@ -97,7 +97,7 @@ inline void LayerNormRows(const LayerNormArgs& args) noexcept {
     ForEachLanes(args.width, [&](size_t lanes, const auto& load, const auto&) HWY_ATTR {
       // Lanes beyond the row hold zero and must not count their distance from the mean.
       const Floats off =
-          lanes == kLanes ? Sub(load(x), mean) : KeepFirst(Sub(load(x), mean), lanes);
+          lanes == kLanes ? Sub(load(x), mean) : KeepFirst(Sub(load(x), mean), lanes, Zeros());
       squares = Fma(off, off, squares);
     });
     const float variance = FoldSum(squares) / width;

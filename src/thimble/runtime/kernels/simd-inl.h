@@ -192,11 +192,11 @@ HWY_INLINE void StoreFirst(const Floats& a, float* HWY_RESTRICT p, size_t n) {
 #endif
 }
 
-// The first n lanes; zero in the others.
-HWY_INLINE Floats KeepFirst(const Floats& a, size_t n) {
-  alignas(64) float lanes[kLanes];
-  Store(a, lanes);
-  return LoadFirst(lanes, n);
+// The first n lanes of a; `other` in the rest.
+HWY_INLINE Floats KeepFirst(const Floats& a, size_t n, const Floats& other) {
+  alignas(64) static constexpr float kNumbers[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                         8, 9, 10, 11, 12, 13, 14, 15};
+  return SelectLess(Load(kNumbers), Broadcast(static_cast<float>(n)), a, other);
 }
 
 // Calls body(lanes, load, store) for each 16 elements of a row, then for the rest with fewer lanes;

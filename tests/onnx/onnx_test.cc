@@ -7,13 +7,9 @@
 #include <gtest/gtest.h>
 #include <onnx/checker.h>
 #include <onnx/shape_inference/implementation.h>
-#include <unistd.h>
-
-#include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 
+#include "tests/onnx/onnx_runtime.h"
 #include "thimble/base/file.h"
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/graph/panels.h"
@@ -275,55 +271,37 @@ Recording Record(const Graph& graph) {
   return recording;
 }
 
-class OnnxRuntime : public testing::Test {
+class OnnxOperations : public OnnxRuntime {
  protected:
-  void SetUp() override {
-    const char* npm = std::getenv("THIMBLE_NPM");
-    npm_ = npm != nullptr ? npm : THIMBLE_SOURCE_DIR "/build/npm";
-    if (!std::filesystem::exists(npm_ + "/node_modules/onnxruntime-node")) {
-      GTEST_SKIP() << "no onnxruntime-node in " << npm_ << " (THIMBLE_NPM names another folder)";
-    }
-    if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no node";
-    std::string pattern = testing::TempDir() + "thimble-onnx-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override {
-    if (!folder_.empty()) std::filesystem::remove_all(folder_);
-  }
-
   // Whether ONNX Runtime gives what the reference of `graph` gives.
-  bool Agrees(const Graph& graph, int opset, const char* tolerance) {
+  bool AgreesWithReference(const Graph& graph, int opset, const char* tolerance) const {
     Model model;
     model.architecture = "test";
     model.graph = graph;
     EXPECT_TRUE(ExportOnnx(model, folder_ + "/m.onnx", {.opset = opset}).has_value());
     EXPECT_TRUE(Record(graph).Write(folder_ + "/m.safetensors").has_value());
-    const std::string command = std::string("node " THIMBLE_SOURCE_DIR "/tools/check_onnx.mjs ") +
-                                folder_ + "/m.onnx " + folder_ + "/m.safetensors --npm " + npm_ +
-                                " --tolerance " + tolerance;
-    return std::system(command.c_str()) == 0;
+    return Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors", tolerance);
   }
-
-  std::string npm_, folder_;
 };
 
 // Float32 against double precision through about 20 layers of width 8.
-TEST_F(OnnxRuntime, AgreesInFloat32) {
+TEST_F(OnnxOperations, AgreesInFloat32) {
   const Graph graph = EveryOperation();
-  EXPECT_TRUE(Agrees(graph, 13, "2e-5"));
-  EXPECT_TRUE(Agrees(graph, 17, "2e-5"));
+  EXPECT_TRUE(AgreesWithReference(graph, 13, "2e-5"));
+  EXPECT_TRUE(AgreesWithReference(graph, 17, "2e-5"));
 }
 
 // The reference widens the same float16 weights: no further rounding is allowed.
-TEST_F(OnnxRuntime, AgreesWithFloat16Weights) {
-  EXPECT_TRUE(Agrees(*RunPass(*FindPass("weights_to_f16"), EveryOperation()), 17, "2e-5"));
+TEST_F(OnnxOperations, AgreesWithFloat16Weights) {
+  EXPECT_TRUE(
+      AgreesWithReference(*RunPass(*FindPass("weights_to_f16"), EveryOperation()), 17, "2e-5"));
 }
 
 // ONNX Runtime rounds activations to 8 bits, the reference does not: each of the 16 quantized
 // products in a row adds about 1/255 of the spread of its input; independent errors add as roots.
-TEST_F(OnnxRuntime, ComesCloseInInt8) {
-  EXPECT_TRUE(Agrees(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17, "2e-2"));
+TEST_F(OnnxOperations, ComesCloseInInt8) {
+  EXPECT_TRUE(
+      AgreesWithReference(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17, "2e-2"));
 }
 
 }  // namespace

@@ -1,0 +1,11 @@
+// Which of Highway's targets we build; included before any of Highway's headers.
+//
+// Every target that the compiler can produce is built, and one is chosen at run time. HWY_SCALAR serves
+// as the plain version on every compiler. AVX-512 with VNNI or AMX is AVX3 plus instructions of our own.
+#pragma once
+
+#define HWY_BROKEN_EMU128 1
+#define HWY_COMPILE_ALL_ATTAINABLE
+#define HWY_DISABLED_TARGETS                                                          \
+  (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_PPC8 | HWY_RVV | \
+   HWY_WASM_EMU256)

@@ -1,0 +1,133 @@
+"""thimble import: a checkpoint in, one file out; checkpoints that are not whole."""
+
+import json
+import struct
+
+import support
+
+
+class Import(support.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.checkpoint = support.write_checkpoint(self.folder / "hf")
+        self.model = self.folder / "m.thimble"
+
+    def test_summary(self):
+        document = json.loads(self.succeed("import", self.checkpoint, "-o", self.model, "--json"))
+        self.assertEqual(document["architecture"], "bert")
+        self.assertEqual(document["task"], "single_label")
+        self.assertEqual(document["labels"], ["no", "maybe", "yes"])
+        self.assertEqual(document["file_bytes"], self.model.stat().st_size)
+        self.assertEqual((document["warnings"], document["unused_tensors"]), ([], []))
+        self.assertRegex(self.succeed("import", self.checkpoint, "-o", self.model),
+                         r"m\.thimble: bert, single_label \(3 labels\), \S+ k parameters")
+
+    def test_the_same_directory_gives_the_same_file(self):
+        self.succeed("import", self.checkpoint, "-o", self.model)
+        again = self.folder / "again.thimble"
+        self.succeed("import", self.checkpoint, "-o", again)
+        self.assertEqual(self.model.read_bytes(), again.read_bytes())
+
+    def test_weights_change_the_matrices(self):
+        # Wide enough that matrices, not panels' padding and names, decide the size.
+        wide = support.write_checkpoint(self.folder / "wide", hidden_size=64, intermediate_size=256)
+        sizes = {}
+        for weights in ("f32", "f16", "int8"):
+            self.succeed("import", wide, "-o", self.model, "--weights", weights)
+            document = json.loads(self.succeed("inspect", self.model, "--json"))
+            self.assertEqual(document["provenance"]["weights"], weights)
+            sizes[weights] = document["weight_bytes"]
+        self.assertLess(sizes["f16"], 0.6 * sizes["f32"])
+        self.assertLess(sizes["int8"], 0.4 * sizes["f32"])
+
+    def test_another_head(self):
+        self.succeed("import", self.checkpoint, "-o", self.model, "--task", "features")
+        document = json.loads(self.succeed("inspect", self.model, "--json"))
+        self.assertEqual((document["task"], document["labels"]), ("features", []))
+
+    def test_tensors_that_are_not_used_are_named(self):
+        config = json.loads((self.checkpoint / "config.json").read_text())
+        support.write_safetensors(self.checkpoint / "model.safetensors",
+                                  support.bert_tensors(config) + [("attic.weight", (2, 2))])
+        document = json.loads(self.succeed("import", self.checkpoint, "-o", self.model, "--json"))
+        self.assertEqual(document["unused_tensors"], ["attic.weight"])
+        self.assertIn("attic.weight", self.succeed("import", self.checkpoint, "-o", self.model))
+
+    def test_wrong_calls(self):
+        self.fail_with(2, "import", self.checkpoint)
+        self.fail_with(2, "import", self.checkpoint, "-o", self.model, "--weights", "int4")
+        self.fail_with(2, "import", self.checkpoint, "-o", self.model, "--task", "poetry")
+
+
+class NotACheckpoint(support.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.checkpoint = support.write_checkpoint(self.folder / "hf")
+        self.model = self.folder / "m.thimble"
+
+    def refuse(self, *words):
+        """The import fails in one line with these words, and leaves no file behind."""
+        line = self.fail_with(1, "import", self.checkpoint, "-o", self.model)
+        for word in words:
+            self.assertIn(word, line)
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["hf"])
+
+    def test_missing_parts(self):
+        for name in ("model.safetensors", "config.json"):
+            with self.subTest(name):
+                (self.checkpoint / name).unlink()
+                self.refuse("config.json" if name == "config.json" else "safetensors")
+
+    def test_no_directory(self):
+        line = self.fail_with(1, "import", self.folder / "nowhere", "-o", self.model)
+        self.assertIn("nowhere", line)
+
+    def test_configurations(self):
+        for text, word in (("", "config.json"), ("[]", "config.json"), ("{", "config.json"),
+                           ('{"model_type": "poet"}', "poet")):
+            with self.subTest(text):
+                (self.checkpoint / "config.json").write_text(text)
+                self.refuse(word)
+
+    def test_sizes_that_are_not(self):
+        for key, value in (("hidden_size", -1), ("hidden_size", 2**62), ("num_hidden_layers", 10**9),
+                           ("num_attention_heads", 3), ("num_attention_heads", 0),
+                           ("vocab_size", 10**12), ("hidden_act", "gelo"), ("hidden_size", "8")):
+            with self.subTest(key=key, value=value):
+                config = json.loads((self.checkpoint / "config.json").read_text())
+                good = dict(config)
+                config[key] = value
+                (self.checkpoint / "config.json").write_text(json.dumps(config))
+                self.refuse()
+                (self.checkpoint / "config.json").write_text(json.dumps(good))
+
+    def test_truncated_weights(self):
+        path = self.checkpoint / "model.safetensors"
+        content = path.read_bytes()
+        for end in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+            with self.subTest(end=end):
+                path.write_bytes(content[:end])
+                self.refuse("model.safetensors")
+
+    def test_a_header_that_lies_about_its_size(self):
+        (self.checkpoint / "model.safetensors").write_bytes(struct.pack("<Q", 2**63) + b"{}")
+        self.refuse("model.safetensors")
+
+    def test_tensors_that_are_missing_or_of_another_shape(self):
+        config = json.loads((self.checkpoint / "config.json").read_text())
+        tensors = dict(support.bert_tensors(config))
+        name = "bert.encoder.layer.1.output.dense.weight"
+        for shape in (None, (8, 8), (16, 8), (8, 16, 1)):
+            with self.subTest(shape=shape):
+                changed = {**tensors, name: shape}
+                support.write_safetensors(self.checkpoint / "model.safetensors",
+                                          [(n, s) for n, s in changed.items() if s is not None])
+                self.refuse(name)
+
+    def test_output_that_cannot_be_written(self):
+        line = self.fail_with(1, "import", self.checkpoint, "-o", self.folder / "nowhere" / "m.thimble")
+        self.assertIn("nowhere", line)
+
+
+if __name__ == "__main__":
+    support.main()
