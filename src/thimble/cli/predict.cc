@@ -257,9 +257,7 @@ class Runner {
   Status Flush(Output& output) {
     if (pending_.empty()) return {};
     Result<std::vector<Prediction>> predictions = predictor_.Predict(pending_);
-    if (!predictions.has_value()) {
-      return std::move(predictions).error().In("lines from " + std::to_string(first_line_));
-    }
+    if (!predictions.has_value()) return BlameLine(std::move(predictions).error());
     for (size_t i = 0; i < pending_.size(); ++i) {
       const Prediction& p = (*predictions)[i];
       Json result;
@@ -279,6 +277,18 @@ class Runner {
   const Totals& totals() const { return totals_; }
 
  private:
+  // A batch fails as a whole; the line that is to blame fails alone too. What is wrong is the data, not
+  // the call.
+  Error BlameLine(Error error) {
+    for (size_t i = 0; i < pending_.size(); ++i) {
+      Result<std::vector<Prediction>> alone = predictor_.Predict({&pending_[i], 1});
+      if (!alone.has_value()) {
+        return InvalidData("line " + std::to_string(first_line_ + i) + ": " + alone.error().message());
+      }
+    }
+    return error;
+  }
+
   const PredictOptions& options_;
   const Model& model_;
   Predictor predictor_;
