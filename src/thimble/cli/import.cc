@@ -49,9 +49,10 @@ std::string Human(const Json& summary, const ImportedModel& imported) {
   const Model& model = imported.model;
   std::string text = summary["file"].get<std::string>() + ": " + model.architecture + ", " +
                      std::string(TaskName(model.task));
-  if (!model.labels.empty())
+  if (!model.labels.empty()) {
     text += " (" + std::to_string(model.labels.size()) +
             (model.labels.size() == 1 ? " label)" : " labels)");
+  }
   text += ", " + CountText(summary["parameters"].get<double>()) + " parameters, " +
           BytesText(summary["file_bytes"].get<double>());
   const auto& unused = imported.unused_tensors;
