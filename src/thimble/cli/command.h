@@ -6,8 +6,9 @@
 //     return [name]() -> Status { ... };
 //   }
 //
-// Setup only declares the options; the action runs after the whole command line was understood, prints
-// its results to standard output and returns errors, which main prints and turns into an exit code.
+// Setup only declares the options; the action runs after the whole command line was understood,
+// prints its results to standard output and returns errors, which main prints and turns into an
+// exit code.
 #pragma once
 
 #include <functional>

@@ -35,7 +35,8 @@ Status WriteAll(std::string_view text) {
   return {};
 }
 
-// Messages quote what files hold: control characters must neither break the line nor reach a terminal.
+// Messages quote what files hold: control characters must neither break the line nor reach a
+// terminal.
 void PrintLine(std::string_view text) {
   std::string line = "thimble: ";
   for (const char c : text) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;

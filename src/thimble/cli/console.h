@@ -28,8 +28,8 @@ Status PrintText(std::string_view text);
 void PrintError(const Error& error);
 void Note(std::string_view text);
 
-// A progress bar on standard error, drawn only if that is a terminal, a few times a second, and wiped
-// when the object dies.
+// A progress bar on standard error, drawn only if that is a terminal, a few times a second, and
+// wiped when the object dies.
 class Progress {
  public:
   // `total` in any unit; 0: unknown, nothing is drawn.
@@ -47,8 +47,8 @@ class Progress {
   std::chrono::steady_clock::time_point next_;
 };
 
-// From here on the first Ctrl-C is noted, so that work stops where it leaves nothing half done, and the
-// second ends the process at once (130).
+// From here on the first Ctrl-C is noted, so that work stops where it leaves nothing half done, and
+// the second ends the process at once (130).
 void WatchForInterrupt();
 // The error kInterrupted after a Ctrl-C. Verbs call it between steps.
 Status CheckInterrupt();

@@ -44,8 +44,8 @@ Status Run(const Options& options) {
                                 {"opset", options.onnx.opset},
                                 {"file_bytes", bytes}})));
   } else {
-    TRY_VOID(out.Line(options.output + ": ONNX, opset " + std::to_string(options.onnx.opset) + ", " +
-                      BytesText(static_cast<double>(bytes))));
+    TRY_VOID(out.Line(options.output + ": ONNX, opset " + std::to_string(options.onnx.opset) +
+                      ", " + BytesText(static_cast<double>(bytes))));
   }
   return out.Flush();
 }
@@ -55,7 +55,8 @@ Status Run(const Options& options) {
 Action SetupExport(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->model, "a .thimble file")->required();
-  app.add_option("-o,--output", options->output, "the file to write; its ending says the format: .onnx")
+  app.add_option("-o,--output", options->output,
+                 "the file to write; its ending says the format: .onnx")
       ->required()
       ->type_name("FILE");
   AddWeightsOption(app, options->weights);

@@ -49,7 +49,10 @@ std::string Human(const Json& summary, const ImportedModel& imported) {
   const Model& model = imported.model;
   std::string text = summary["file"].get<std::string>() + ": " + model.architecture + ", " +
                      std::string(TaskName(model.task));
-  if (!model.labels.empty()) text += " (" + std::to_string(model.labels.size()) + " labels)";
+  if (!model.labels.empty()) {
+    text += " (" + std::to_string(model.labels.size()) +
+            (model.labels.size() == 1 ? " label)" : " labels)");
+  }
   text += ", " + CountText(summary["parameters"].get<double>()) + " parameters, " +
           BytesText(summary["file_bytes"].get<double>());
   const auto& unused = imported.unused_tensors;
@@ -93,8 +96,9 @@ std::vector<std::string> TaskNames() {
 
 Action SetupImport(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("DIR", options->directory,
-                 "a directory as Hugging Face's save_pretrained writes it, or a TensorFlow.js model")
+  app.add_option(
+         "DIR", options->directory,
+         "a directory as Hugging Face's save_pretrained writes it, or a TensorFlow.js model")
       ->required();
   app.add_option("-o,--output", options->output, "the .thimble file to write")
       ->required()

@@ -46,8 +46,8 @@ Result<Report> Measure(const Options& options) {
     report.sequence_length = longest > 0 ? std::min<int64_t>(128, longest) : 128;
   }
   if (longest > 0 && report.sequence_length > longest) {
-    return InvalidArgument("--seq " + std::to_string(report.sequence_length) + ": " + options.model +
-                           " reads at most " + std::to_string(longest) + " tokens");
+    return InvalidArgument("--seq " + std::to_string(report.sequence_length) + ": " +
+                           options.model + " reads at most " + std::to_string(longest) + " tokens");
   }
   report.cost = ComputeCost(report.model.graph, {.tokens = report.sequence_length, .sequences = 1});
   std::set<const std::byte*> counted;
@@ -78,7 +78,8 @@ Json ReportJson(const Report& report) {
   const Model& model = report.model;
   Json by_type = Json::object(), provenance = Json::object(), nodes = Json::array();
   Json outputs = Json::array();
-  for (const auto& [type, bytes] : report.bytes_by_type) by_type[std::string(DTypeName(type))] = bytes;
+  for (const auto& [type, bytes] : report.bytes_by_type)
+    by_type[std::string(DTypeName(type))] = bytes;
   for (const auto& [key, text] : model.provenance) provenance[key] = text;
   for (const GraphOutput& output : model.graph.outputs) outputs.push_back(output.name);
   for (size_t i = 0; i < model.graph.nodes.size(); ++i) {
@@ -126,7 +127,8 @@ std::string WeightTypes(const Node& node) {
 }
 
 Status PrintNodes(const Report& report, Output& out) {
-  std::vector<std::vector<std::string>> rows = {{"node", "op", "shape", "weights", "params", "MACs"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"node", "op", "shape", "weights", "params", "MACs"}};
   for (size_t i = 0; i < report.model.graph.nodes.size(); ++i) {
     const Node& node = report.model.graph.nodes[i];
     const NodeCost& cost = report.cost.nodes[i];

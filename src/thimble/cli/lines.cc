@@ -34,7 +34,8 @@ Result<LineReader> LineReader::Open(const std::string& path) {
 LineReader::LineReader(std::string name, int fd) : name_(std::move(name)), fd_(fd) {
   interactive_ = isatty(fd) == 1;
   struct stat info;
-  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) bytes_total_ = static_cast<double>(info.st_size);
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+    bytes_total_ = static_cast<double>(info.st_size);
 }
 
 LineReader::LineReader(LineReader&& other) noexcept

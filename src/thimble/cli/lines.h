@@ -12,8 +12,8 @@
 namespace thimble::cli {
 
 // Reads a file, or standard input for "-", line by line without holding more than one line and a
-// buffer. The end of a line is \n or \r\n; a byte order mark at the start is left out; what else is in
-// a line stays, valid UTF-8 or not. A last line without an end counts, an empty rest does not.
+// buffer. The end of a line is \n or \r\n; a byte order mark at the start is left out; what else is
+// in a line stays, valid UTF-8 or not. A last line without an end counts, an empty rest does not.
 class LineReader {
  public:
   static constexpr size_t kMaxLineBytes = size_t{64} << 20;
@@ -26,7 +26,7 @@ class LineReader {
   // False at the end. Errors: the system's, a line that is too long, kInterrupted.
   Result<bool> Next(std::string& line);
 
-  bool interactive() const { return interactive_; }  // a person types the lines
+  bool interactive() const { return interactive_; }    // a person types the lines
   size_t line_number() const { return line_number_; }  // of the last line, from 1
   // For progress: bytes read so far, and in all where that is known (0: a pipe).
   double bytes_read() const { return bytes_read_; }

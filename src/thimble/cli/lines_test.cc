@@ -44,7 +44,12 @@ TEST_F(LinesOfFile, KeepsOrderAndEmptyLines) {
 TEST_F(LinesOfFile, CountsALastLineWithoutEnd) { EXPECT_THAT(Read("a\nb"), ElementsAre("a", "b")); }
 TEST_F(LinesOfFile, OfAnEmptyFileThereAreNone) { EXPECT_THAT(Read(""), ElementsAre()); }
 TEST_F(LinesOfFile, TakesWindowsEndsAndOneByteOrderMark) {
-  EXPECT_THAT(Read("\xEF\xBB\xBF" "a\r\n\xEF\xBB\xBF" "b\r\n"), ElementsAre("a", "\xEF\xBB\xBF" "b"));
+  EXPECT_THAT(Read("\xEF\xBB\xBF"
+                   "a\r\n\xEF\xBB\xBF"
+                   "b\r\n"),
+              ElementsAre("a",
+                          "\xEF\xBB\xBF"
+                          "b"));
 }
 TEST_F(LinesOfFile, KeepsBytesThatAreNotText) {
   EXPECT_THAT(Read(std::string("a\0b\xff\n", 5)), ElementsAre(std::string("a\0b\xff", 4)));
@@ -52,7 +57,8 @@ TEST_F(LinesOfFile, KeepsBytesThatAreNotText) {
 TEST_F(LinesOfFile, FindsLinesAcrossTheReadBuffer) {
   const std::string longer(100000, 'x');
   const std::string exact(65535, 'y');  // with its end, one buffer
-  EXPECT_THAT(Read(exact + "\n" + longer + "\nz\n" + longer), ElementsAre(exact, longer, "z", longer));
+  EXPECT_THAT(Read(exact + "\n" + longer + "\nz\n" + longer),
+              ElementsAre(exact, longer, "z", longer));
 }
 
 TEST_F(LinesOfFile, RefusesALineWithoutEnd) {

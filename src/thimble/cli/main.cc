@@ -28,15 +28,20 @@ constexpr Verb kVerbs[] = {
 
 int ExitCode(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return 2;
-    case ErrorCode::kLimitNotMet: return 3;
-    case ErrorCode::kMismatch: return 4;
-    case ErrorCode::kInterrupted: return 130;
+    case ErrorCode::kInvalidArgument:
+      return 2;
+    case ErrorCode::kLimitNotMet:
+      return 3;
+    case ErrorCode::kMismatch:
+      return 4;
+    case ErrorCode::kInterrupted:
+      return 130;
     case ErrorCode::kNotFound:
     case ErrorCode::kIo:
     case ErrorCode::kInvalidData:
     case ErrorCode::kUnsupported:
-    case ErrorCode::kResourceExhausted: return 1;
+    case ErrorCode::kResourceExhausted:
+      return 1;
   }
   return 1;
 }
@@ -50,7 +55,9 @@ std::string Usage() {
     name.resize(12, ' ');
     text.append("  ").append(name).append(verb.summary).append("\n");
   }
-  text += "\nthimble VERB --help shows the options of a verb and an example; thimble --version the version.\n";
+  text +=
+      "\nthimble VERB --help shows the options of a verb and an example; thimble --version the "
+      "version.\n";
   return text;
 }
 

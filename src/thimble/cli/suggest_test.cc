@@ -8,8 +8,8 @@
 namespace thimble::cli {
 namespace {
 
-const std::vector<std::string> kNames = {"import", "inspect", "tokenize", "predict", "--json",
-                                         "--jsonl"};
+const std::vector<std::string> kNames = {"import",  "inspect", "tokenize",
+                                         "predict", "--json",  "--jsonl"};
 
 TEST(ClosestName, FindsMistypedNames) {
   EXPECT_EQ(ClosestName("improt", kNames), "import");      // swapped neighbours

@@ -26,8 +26,7 @@ struct Options {
 Result<TokenizerSpec> ReadSpec(const Options& options) {
   if (!options.vocabulary.empty()) {
     TRY(const std::string pieces, ReadFile(options.vocabulary));
-    Result<TokenizerSpec> spec =
-        TokenizerFromVocabulary(pieces, {.lower_case = !options.cased});
+    Result<TokenizerSpec> spec = TokenizerFromVocabulary(pieces, {.lower_case = !options.cased});
     if (!spec.has_value()) return std::move(spec).error().In(options.vocabulary);
     return spec;
   }
@@ -44,7 +43,8 @@ Result<Tokenizer> Open(const Options& options) {
   const std::string& place = options.vocabulary.empty() ? options.tokenizer : options.vocabulary;
   TRY(TokenizerSpec spec, ReadSpec(options));
   if (spec.kind == TokenizerKind::kNone) {
-    return NotFound(place + ": there is no tokenizer here; a directory needs tokenizer.json or vocab.txt");
+    return NotFound(place +
+                    ": there is no tokenizer here; a directory needs tokenizer.json or vocab.txt");
   }
   Result<Tokenizer> tokenizer = Tokenizer::Create(std::move(spec));
   if (!tokenizer.has_value()) return std::move(tokenizer).error().In(place);
@@ -175,7 +175,8 @@ Status Run(Options options) {
 Action SetupTokenize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::Option_group* source = app.add_option_group("tokenizer");
-  source->add_option("--vocab", options->vocabulary, "a vocab.txt of WordPiece; text is lower-cased")
+  source
+      ->add_option("--vocab", options->vocabulary, "a vocab.txt of WordPiece; text is lower-cased")
       ->type_name("FILE");
   source
       ->add_option("--tokenizer", options->tokenizer,
@@ -185,8 +186,9 @@ Action SetupTokenize(CLI::App& app) {
   source->require_option(1);
   app.add_option("FILE", options->input, "one text per line; - or nothing reads standard input");
   app.add_flag("--cased", options->cased, "with --vocab: keep case and accents");
-  app.add_flag("--jsonl", options->jsonl,
-               "lines are objects: {\"text\"}, {\"text\", \"text_pair\"} or {\"question\", \"context\"}");
+  app.add_flag(
+      "--jsonl", options->jsonl,
+      "lines are objects: {\"text\"}, {\"text\", \"text_pair\"} or {\"question\", \"context\"}");
   app.add_option("--max-length", options->max_length,
                  "cut longer inputs to this many tokens, special ones included")
       ->check(CLI::Range(size_t{1}, size_t{1} << 30).description(""))
@@ -194,8 +196,9 @@ Action SetupTokenize(CLI::App& app) {
   app.add_option("--pair-separator", options->pair_separator,
                  "what stands between the two texts of a line: TAB, or any text")
       ->type_name("TEXT");
-  app.add_flag("--json", options->json,
-               "one object per line: input_ids, token_type_ids, attention_mask, offsets (in bytes)");
+  app.add_flag(
+      "--json", options->json,
+      "one object per line: input_ids, token_type_ids, attention_mask, offsets (in bytes)");
   return [options] { return Run(*options); };
 }
 

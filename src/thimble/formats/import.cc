@@ -23,9 +23,10 @@ Result<ImportedModel> ImportDirectory(const std::string& directory, const Import
     TRY(imported.model, ImportTfjs(directory));
     return imported;
   }
-  return NotFound(directory +
-                  ": has neither config.json (Hugging Face) nor model.json (TensorFlow.js); name the "
-                  "directory that holds one of them");
+  return NotFound(
+      directory +
+      ": has neither config.json (Hugging Face) nor model.json (TensorFlow.js); name the "
+      "directory that holds one of them");
 }
 
 }  // namespace thimble

@@ -23,8 +23,9 @@ struct ImportedModel {
   std::vector<std::string> warnings;
 };
 
-// config.json makes it a Hugging Face directory, model.json a TensorFlow.js model. The files must stay
-// in place while the model lives.
-Result<ImportedModel> ImportDirectory(const std::string& directory, const ImportOptions& options = {});
+// config.json makes it a Hugging Face directory, model.json a TensorFlow.js model. The files must
+// stay in place while the model lives.
+Result<ImportedModel> ImportDirectory(const std::string& directory,
+                                      const ImportOptions& options = {});
 
 }  // namespace thimble
