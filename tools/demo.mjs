@@ -26,12 +26,13 @@ const kOwnSentences = [
   'The stock market had a bad day.',
   'Add two eggs and stir until smooth.',
   'Mix the flour with butter and sugar.',
-  'Scientists found water on a distant planet.',
+  'Water was found on a distant planet.',
   'The telescope sees galaxies far away.',
 ];
 const kMostSentences = 2000;
 const kPairsShown = 10;
 const kTimedSentences = 120;
+const kTimedBatch = 24;  // texts in one call of the publisher's embed()
 const kTimedRounds = 3;
 
 // --- Sentences
@@ -100,7 +101,7 @@ function showPairs(sentences, pairs) {
   const width = Math.max(60, Math.min(process.stdout.columns ?? 100, 160));
   const column = Math.floor((width - 14) / 2);
   const line = '─'.repeat(column);
-  console.log(`  similarity  ${fit('sentence', column - 1)} ${fit('its neighbour', column - 1)}`);
+  console.log(`  similarity  ${fit('sentence', column - 1)} its neighbour`);
   console.log(`  ──────────  ${line.slice(1)} ${line.slice(1)}`);
   for (const { i, j, similarity } of pairs) {
     const first = fit(sentences[i], column - 1);
@@ -153,9 +154,8 @@ console.log(query ? '\nNearest to your sentence' : `\nNearest pairs among ${sent
 showPairs(sentences, nearestPairs(ours, query));
 
 const timed = Array.from({ length: kTimedSentences }, (_, i) => sentences[i % sentences.length]);
-const batch = Math.min(sentences.length, 24);
 const publisher = await loadPublisher(given['--packages']);
-const compared = sentences.slice(0, batch);
+const compared = sentences.slice(0, kTimedBatch);
 const theirs = await publisher.embed(compared);
 const small = embed('demo', path, model('int8'), compared);
 const agreement = Math.min(...small.map((e, i) => dot(e, ours[i])));
@@ -170,7 +170,9 @@ const results = await race([
   {
     name: "publisher's JavaScript",
     run: async () => {
-      for (let i = 0; i < timed.length; i += batch) await publisher.embed(timed.slice(i, i + batch));
+      for (let i = 0; i < timed.length; i += kTimedBatch) {
+        await publisher.embed(timed.slice(i, i + kTimedBatch));
+      }
     },
   },
 ]);

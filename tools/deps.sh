@@ -13,9 +13,9 @@ case $purpose in
   build) packages=$build ;;
   demo) packages="$build node" ;;
   test) packages=$test ;;
-  bench) packages="$build node python3-torch" ;;
+  bench) packages="$build node python3-torch libopenblas0-pthread" ;;
   lint) packages=$lint ;;
-  all) packages="$test $lint node python3-torch" ;;
+  all) packages="$test $lint node python3-torch libopenblas0-pthread" ;;
   *)
     echo "run deps: there is no set '$purpose' (demo, build, test, bench, lint, all)" >&2
     exit 2

@@ -84,7 +84,7 @@ class NotACheckpoint(support.TestCase):
 
     def test_configurations(self):
         for text, word in (("", "config.json"), ("[]", "config.json"), ("{", "config.json"),
-                           ('{"model_type": "poet"}', "poet")):
+                           ('{"model_type": "poet", "architectures": ["PoetModel"]}', "poet")):
             with self.subTest(text):
                 (self.checkpoint / "config.json").write_text(text)
                 self.refuse(word)

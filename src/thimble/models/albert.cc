@@ -77,10 +77,8 @@ void MaskedLmHead(Layers& layers, const AlbertConfig& c, ValueId x) {
   y = layers.LayerNorm(p + ".LayerNorm", y, c.block.epsilon);
   const std::string decoder =
       c.tied ? "albert.embeddings.word_embeddings.weight" : p + ".decoder.weight";
-  layers.Output("logits",
-                layers.Linear(p + ".decoder", y,
-                              layers.Get(decoder, {c.embeddings.vocabulary, c.embeddings.width}),
-                              layers.Get(p + ".bias", {c.embeddings.vocabulary})));
+  layers.Output("logits", VocabularyLogits(layers, p + ".decoder", y, decoder, p + ".bias",
+                                           c.embeddings.vocabulary));
 }
 
 }  // namespace

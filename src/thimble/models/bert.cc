@@ -32,17 +32,6 @@ Result<BertConfig> ReadBertConfig(const nlohmann::json& json) {
   return c;
 }
 
-BlockNames Names(const std::string& layer) {
-  return {.query = layer + ".attention.self.query",
-          .key = layer + ".attention.self.key",
-          .value = layer + ".attention.self.value",
-          .attention_out = layer + ".attention.output.dense",
-          .attention_norm = layer + ".attention.output.LayerNorm",
-          .ffn_in = layer + ".intermediate.dense",
-          .ffn_out = layer + ".output.dense",
-          .ffn_norm = layer + ".output.LayerNorm"};
-}
-
 ValueId Pooler(Layers& layers, const BertConfig& c, ValueId hidden) {
   ValueId pooled = layers.First("bert.pooler.first", hidden);
   pooled = layers.Linear("bert.pooler.dense", pooled, c.block.hidden);
@@ -60,9 +49,7 @@ ValueId MaskedLmHead(Layers& layers, const BertConfig& c, bool tied, ValueId hid
   const std::string decoder =
       tied ? "bert.embeddings.word_embeddings.weight" : p + ".decoder.weight";
   const std::string bias = layers.Has(p + ".bias") ? p + ".bias" : p + ".decoder.bias";
-  return layers.Linear(p + ".decoder", x,
-                       layers.Get(decoder, {c.embeddings.vocabulary, c.block.hidden}),
-                       layers.Get(bias, {c.embeddings.vocabulary}));
+  return VocabularyLogits(layers, p + ".decoder", x, decoder, bias, c.embeddings.vocabulary);
 }
 
 }  // namespace
@@ -74,7 +61,7 @@ Result<Graph> BuildBert(const nlohmann::json& json, const BuildOptions& options,
   ValueId x = BertEmbeddings(layers, "bert.embeddings", c.embeddings);
   for (int64_t i = 0; i < c.layers; ++i) {
     const std::string layer = "bert.encoder.layer." + std::to_string(i);
-    x = TransformerBlock(layers, Names(layer), layer, c.block, x);
+    x = TransformerBlock(layers, BertBlockNames(layer), layer, c.block, x);
     if (x == kNoValue) break;
   }
   layers.Output("last_hidden_state", x);

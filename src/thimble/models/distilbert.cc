@@ -38,9 +38,8 @@ void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tie
       y = layers.LayerNorm("vocab_layer_norm", y, kEpsilon);
       const std::string decoder = tied ? "distilbert.embeddings.word_embeddings.weight"
                                        : "vocab_projector.weight";
-      layers.Output("logits", layers.Linear("vocab_projector", y,
-                                            layers.Get(decoder, {vocabulary, block.hidden}),
-                                            layers.Get("vocab_projector.bias", {vocabulary})));
+      layers.Output("logits", VocabularyLogits(layers, "vocab_projector", y, decoder,
+                                               "vocab_projector.bias", vocabulary));
       break;
     }
     default: TokenHead(layers, options.task, options, x);

@@ -12,6 +12,17 @@ ValueId LinearFrom(Layers& layers, const std::string& weights, const std::string
 
 }  // namespace
 
+BlockNames BertBlockNames(const std::string& layer) {
+  return {.query = layer + ".attention.self.query",
+          .key = layer + ".attention.self.key",
+          .value = layer + ".attention.self.value",
+          .attention_out = layer + ".attention.output.dense",
+          .attention_norm = layer + ".attention.output.LayerNorm",
+          .ffn_in = layer + ".intermediate.dense",
+          .ffn_out = layer + ".output.dense",
+          .ffn_norm = layer + ".output.LayerNorm"};
+}
+
 ValueId TransformerBlock(Layers& layers, const BlockNames& weights, const std::string& place,
                          const BlockShape& shape, ValueId x) {
   const ValueId q = LinearFrom(layers, weights.query, place + ".query", x, shape.hidden);
@@ -53,6 +64,12 @@ void TokenHead(Layers& layers, Task task, const BuildOptions& options, ValueId h
     layers.Fail(Unsupported("the architecture has no head for the task " +
                             std::string(TaskName(task))));
   }
+}
+
+ValueId VocabularyLogits(Layers& layers, const std::string& name, ValueId x,
+                         const std::string& decoder, const std::string& bias, int64_t vocabulary) {
+  return layers.Linear(name, x, layers.Get(decoder, {vocabulary, layers.Width(x)}),
+                       layers.Get(bias, {vocabulary}));
 }
 
 void ClassifierHead(Layers& layers, const std::string& name, const BuildOptions& options,

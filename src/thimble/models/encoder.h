@@ -12,6 +12,9 @@ struct BlockNames {
   std::string query, key, value, attention_out, attention_norm, ffn_in, ffn_out, ffn_norm;
 };
 
+// BERT's and RoBERTa's names under one layer, e.g. "bert.encoder.layer.0".
+BlockNames BertBlockNames(const std::string& layer);
+
 struct BlockShape {
   int64_t heads = 12;
   int64_t hidden = 768;
@@ -40,6 +43,10 @@ ValueId BertEmbeddings(Layers& layers, const std::string& prefix, const Embeddin
 // "logits" of tasks whose head is one linear per token: token labels ("classifier") and answers
 // ("qa_outputs"). Fails for the others.
 void TokenHead(Layers& layers, Task task, const BuildOptions& options, ValueId hidden);
+
+// Logits over the vocabulary: `x` times the rows of `decoder` (the word embedding, where they are tied).
+ValueId VocabularyLogits(Layers& layers, const std::string& name, ValueId x,
+                         const std::string& decoder, const std::string& bias, int64_t vocabulary);
 
 // Output of a classifier on a pooled row.
 void ClassifierHead(Layers& layers, const std::string& name, const BuildOptions& options,

@@ -6,17 +6,6 @@
 namespace thimble {
 namespace {
 
-BlockNames Names(const std::string& layer) {
-  return {.query = layer + ".attention.self.query",
-          .key = layer + ".attention.self.key",
-          .value = layer + ".attention.self.value",
-          .attention_out = layer + ".attention.output.dense",
-          .attention_norm = layer + ".attention.output.LayerNorm",
-          .ffn_in = layer + ".intermediate.dense",
-          .ffn_out = layer + ".output.dense",
-          .ffn_norm = layer + ".output.LayerNorm"};
-}
-
 void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tied,
            const BuildOptions& options, ValueId x) {
   switch (options.task) {
@@ -43,9 +32,8 @@ void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tie
       y = layers.LayerNorm("lm_head.layer_norm", y, block.epsilon);
       const std::string decoder =
           tied ? "roberta.embeddings.word_embeddings.weight" : "lm_head.decoder.weight";
-      layers.Output("logits", layers.Linear("lm_head.decoder", y,
-                                            layers.Get(decoder, {vocabulary, block.hidden}),
-                                            layers.Get("lm_head.bias", {vocabulary})));
+      layers.Output("logits", VocabularyLogits(layers, "lm_head.decoder", y, decoder, "lm_head.bias",
+                                               vocabulary));
       break;
     }
     default: TokenHead(layers, options.task, options, x);
@@ -83,7 +71,7 @@ Result<Graph> BuildRoberta(const nlohmann::json& json, const BuildOptions& optio
   ValueId x = BertEmbeddings(layers, "roberta.embeddings", embeddings);
   for (int64_t i = 0; i < depth && x != kNoValue; ++i) {
     const std::string layer = "roberta.encoder.layer." + std::to_string(i);
-    x = TransformerBlock(layers, Names(layer), layer, block, x);
+    x = TransformerBlock(layers, BertBlockNames(layer), layer, block, x);
   }
   layers.Output("last_hidden_state", x);
   Heads(layers, block, embeddings.vocabulary, tied, options, x);

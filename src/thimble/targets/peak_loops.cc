@@ -44,7 +44,7 @@ uint64_t PeakFloat32(uint64_t steps) {
 using Int8Vector = __m512i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm512_setzero_si512(); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
-  asm volatile("" : "+v"(a));  // otherwise the product is taken out of the loop
+  asm volatile("" : "+v"(a), "+v"(w));  // or the product would be taken out of the loop
   return _mm512_add_epi32(
       acc, _mm512_madd_epi16(_mm512_maddubs_epi16(a, w), _mm512_set1_epi16(1)));
 }
@@ -53,7 +53,7 @@ HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
 using Int8Vector = __m256i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm256_setzero_si256(); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
-  asm volatile("" : "+x"(a));
+  asm volatile("" : "+x"(a), "+x"(w));
   return _mm256_add_epi32(
       acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)));
 }
@@ -62,7 +62,7 @@ HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
 using Int8Vector = __m128i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm_setzero_si128(); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
-  asm volatile("" : "+x"(a));
+  asm volatile("" : "+x"(a), "+x"(w));
   return _mm_add_epi32(acc, _mm_madd_epi16(_mm_maddubs_epi16(a, w), _mm_set1_epi16(1)));
 }
 #elif HWY_TARGET == HWY_NEON
@@ -70,7 +70,7 @@ HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
 using Int8Vector = int32x4_t;
 HWY_INLINE Int8Vector ZeroInt8() { return vdupq_n_s32(0); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
-  asm volatile("" : "+w"(a));
+  asm volatile("" : "+w"(a), "+w"(w));
   const int8x16_t x = vreinterpretq_s8_s32(a), y = vreinterpretq_s8_s32(w);
   const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
   return vpadalq_s16(acc, vmlal_s8(low, vget_high_s8(x), vget_high_s8(y)));

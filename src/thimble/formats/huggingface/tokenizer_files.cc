@@ -80,7 +80,13 @@ Result<TokenizerFiles> ReadTokenizerFiles(const std::string& directory) {
   const bool has_json = FileExists(json);
   if (!has_json && !FileExists(vocabulary)) return TokenizerFiles();
   TRY(const TokenizerSettings settings, ReadSettings(directory));
-  return has_json ? FromJson(json, settings) : FromVocabulary(vocabulary, settings);
+  TRY(TokenizerFiles files,
+      has_json ? FromJson(json, settings) : FromVocabulary(vocabulary, settings));
+  if (files.spec.kind != TokenizerKind::kNone) {
+    const Result<Tokenizer> tokenizer = Tokenizer::Create(files.spec);
+    if (!tokenizer) return Error(tokenizer.error()).In(has_json ? json : vocabulary);
+  }
+  return files;
 }
 
 }  // namespace thimble

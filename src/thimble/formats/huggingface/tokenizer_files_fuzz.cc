@@ -15,9 +15,12 @@ Json Member(const Json& object, const char* key) {
   return member != nullptr && member->is_object() ? *member : Json::object();
 }
 
-void CheckIds(const TokenizerSpec& spec) {
+void Use(const TokenizerSpec& spec) {
   for (const AddedToken& token : spec.added_tokens) THIMBLE_CHECK(token.id >= 0);
   for (const std::string& piece : spec.pieces) THIMBLE_CHECK(!piece.empty());
+  if (const Result<Tokenizer> tokenizer = Tokenizer::Create(spec)) {
+    (void)tokenizer->EncodePair("a [MASK] Ab", "\u4e2d\u00e9 b<new>");
+  }
 }
 
 }  // namespace
@@ -30,11 +33,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!settings) return 0;
   const Json tokenizer = Member(*files, "tokenizer");
   if (IsWordPieceJson(tokenizer)) {
-    if (const Result<TokenizerSpec> spec = ReadTokenizerJson(tokenizer, *settings)) CheckIds(*spec);
+    if (const Result<TokenizerSpec> spec = ReadTokenizerJson(tokenizer, *settings)) Use(*spec);
   }
   const Result<std::optional<std::string>> vocabulary = FindText(*files, "vocabulary");
   if (vocabulary && vocabulary->has_value()) {
-    if (const auto spec = TokenizerFromVocabulary(**vocabulary, *settings)) CheckIds(*spec);
+    if (const auto spec = TokenizerFromVocabulary(**vocabulary, *settings)) Use(*spec);
   }
   return 0;
 }

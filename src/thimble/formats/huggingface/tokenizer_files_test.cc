@@ -88,6 +88,14 @@ TEST(TokenizerFromVocabulary, AdditionalTokensFollowTheVocabulary) {
   EXPECT_TRUE(spec.added_tokens[6].lstrip);
 }
 
+TEST(TokenizerFromVocabulary, AddedTokensCanHaveARole) {
+  const TokenizerSpec spec = FromVocabulary(
+      Settings(R"({"pad_token":"<pad>"})", "{}", R"({"<new>":7,"<pad>":8})"));
+  EXPECT_EQ(spec.pad_id, 8);
+  EXPECT_EQ(spec.pieces.size(), 9u);
+  EXPECT_TRUE(Tokenizer::Create(spec));
+}
+
 TEST(TokenizerFromVocabulary, LegacyFilesCountWithoutADecoder) {
   const char* map = R"({"unk_token":{"content":"hello"},"mask_token":"[MASK]"})";
   const char* added = R"({"<new>":7,"[MASK]":4})";

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "thimble/base/quote.h"
+#include "thimble/formats/huggingface/vocabulary.h"
 
 namespace thimble {
 namespace {
@@ -227,6 +228,14 @@ void FindSpecialIds(const TokenizerSettings& settings, TokenizerSpec& spec) {
   };
   for (const auto& [id, text] : roles) {
     if (*id == kNoId) *id = ids.Find(*text);
+  }
+  // An added token may have a role; its own text among the pieces would be found inside words too.
+  const size_t limit = spec.pieces.size() + spec.added_tokens.size();
+  for (const auto& [id, text] : roles) {
+    while (*id >= 0 && static_cast<size_t>(*id) < limit &&
+           static_cast<size_t>(*id) >= spec.pieces.size()) {
+      spec.pieces.push_back(UnreachablePiece(spec.pieces.size()));
+    }
   }
 }
 

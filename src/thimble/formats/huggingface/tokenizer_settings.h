@@ -50,7 +50,8 @@ Result<AddedToken> ReadAddedToken(const Json& token);
 // name, else their own, else the next free one.
 void AddTokens(const TokenizerSettings& settings, TokenizerSpec& spec);
 
-// Finds the ids of the tokens with a role that are still kNoId, by name.
+// Finds the ids of the tokens with a role that are still kNoId, by name, and sees to it that each of
+// them is the id of a piece.
 void FindSpecialIds(const TokenizerSettings& settings, TokenizerSpec& spec);
 
 }  // namespace thimble

@@ -81,7 +81,7 @@ struct DotInt8Vnni : DotInt8 {
 
 struct DotInt8 {
   using Register = __m256i;
-  static constexpr size_t kRegisters = 2, kRows = 5, kPanels = 1;
+  static constexpr size_t kRegisters = 2, kRows = 6, kPanels = 1;
   static constexpr bool kShifted = false;
   struct Weights {
     __m256i value, magnitude;
@@ -106,7 +106,6 @@ struct DotInt8 {
 };
 
 struct DotInt8Vnni : DotInt8 {
-  static constexpr size_t kRows = 6;
   static constexpr bool kShifted = true;
   using Weights = __m256i;
 

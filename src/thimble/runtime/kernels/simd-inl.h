@@ -227,12 +227,13 @@ HWY_INLINE float Fold(Floats a, const Combine& combine) {
 #if HWY_TARGET == HWY_SCALAR
   return hn::GetLane(a.part[0]);
 #else
-  const hn::FixedTag<float, 4> d4;
 #if HWY_CAP_GE512
+  const hn::FixedTag<float, 4> d4;
   const hn::FixedTag<float, 8> d8;
   const auto eight = combine(hn::LowerHalf(d8, a.part[0]), hn::UpperHalf(d8, a.part[0]));
   const auto four = combine(hn::LowerHalf(d4, eight), hn::UpperHalf(d4, eight));
 #elif HWY_CAP_GE256
+  const hn::FixedTag<float, 4> d4;
   const auto four = combine(hn::LowerHalf(d4, a.part[0]), hn::UpperHalf(d4, a.part[0]));
 #else
   const auto four = a.part[0];

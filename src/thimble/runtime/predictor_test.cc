@@ -1,0 +1,176 @@
+#include "thimble/runtime/predictor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "thimble/runtime/test_graphs.h"
+
+namespace thimble {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+constexpr int64_t kWidth = 16;
+
+TokenizerSpec Vocabulary() {
+  TokenizerSpec spec;
+  spec.kind = TokenizerKind::kWordPiece;
+  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "bad", "##ly",
+                 "where", "is", "it", "in", "paris", ".", "?"};
+  spec.pad_id = 0;
+  spec.unknown_id = 1;
+  spec.cls_id = 2;
+  spec.sep_id = 3;
+  spec.mask_id = 4;
+  for (int32_t id = 0; id < 5; ++id) {
+    spec.added_tokens.push_back({.id = id, .text = spec.pieces[static_cast<size_t>(id)], .special = true});
+  }
+  spec.model_max_length = 24;
+  return spec;
+}
+
+// An embedding and a head of `outputs` columns, per token or on the first token.
+Model MakeModel(Task task, int64_t outputs) {
+  Model model;
+  model.task = task;
+  model.tokenizer = Vocabulary();
+  TestGraph weights;
+  Builder b;
+  const ValueId ids = b.Input(kInputIds);
+  const ValueId types = b.Input(kTokenTypeIds);
+  ValueId x = b.Add(OpKind::kAdd, "sum",
+                    {b.Add(OpKind::kEmbedding, "words", {ids}, {weights.Table("words", 17, kWidth)}),
+                     b.Add(OpKind::kEmbedding, "types", {types}, {weights.Table("types", 2, kWidth)})});
+  b.Output("last_hidden_state", x);
+  const bool per_sequence =
+      task == Task::kSingleLabel || task == Task::kMultiLabel || task == Task::kRegression;
+  if (per_sequence) x = b.Add(OpKind::kPool, "first", {x}, {}, PoolAttrs{PoolKind::kFirst});
+  if (task != Task::kFeatures) b.Output("logits", weights.Linear(b, "head", x, outputs));
+  model.graph = *std::move(b).Finish(24);
+  for (int64_t i = 0; i < outputs; ++i) model.labels.push_back("L" + std::to_string(i));
+  return model;
+}
+
+std::vector<Prediction> Predict(const Model& model, const std::vector<PredictorInput>& inputs,
+                                PredictorOptions options = {}) {
+  Result<Predictor> predictor = Predictor::Create(model, std::move(options));
+  EXPECT_TRUE(predictor.has_value()) << predictor.error().message();
+  Result<std::vector<Prediction>> results = predictor->Predict(inputs);
+  EXPECT_TRUE(results.has_value()) << results.error().message();
+  return *std::move(results);
+}
+
+TEST(Predictor, GivesProbabilitiesThatSumToOne) {
+  const auto results = Predict(MakeModel(Task::kSingleLabel, 3), {{.text = "a fine film"}, {.text = ""}});
+  ASSERT_THAT(results, SizeIs(2));
+  for (const Prediction& p : results) {
+    ASSERT_THAT(p.scores, SizeIs(3));
+    EXPECT_NEAR(std::accumulate(p.scores.begin(), p.scores.end(), 0.0), 1.0, 1e-6);
+  }
+  EXPECT_EQ(results[0].tokens_in, 5u);
+  EXPECT_EQ(results[1].tokens_in, 2u) << "an empty text is [CLS] [SEP]";
+}
+
+TEST(Predictor, ScoresEveryLabelOnItsOwn) {
+  const Model model = MakeModel(Task::kMultiLabel, 4);
+  const auto results = Predict(model, {{.text = "a bad film"}}, {.raw_outputs = {"logits"}});
+  ASSERT_THAT(results[0].raw, SizeIs(1));
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_FLOAT_EQ(results[0].scores[i], Sigmoid(results[0].raw[0].values[i]));
+  }
+}
+
+TEST(Predictor, LeavesRegressionValuesAsTheyAre) {
+  const Model model = MakeModel(Task::kRegression, 1);
+  const auto results = Predict(model, {{.text = "a film"}}, {.raw_outputs = {"logits"}});
+  EXPECT_EQ(results[0].scores, results[0].raw[0].values);
+}
+
+TEST(Predictor, LabelsTokensWithTheirPlaces) {
+  const auto results = Predict(MakeModel(Task::kTokenLabels, 5), {{.text = "A badly film"}});
+  std::vector<std::pair<uint32_t, uint32_t>> places;
+  for (const TokenLabel& t : results[0].tokens) places.emplace_back(t.range.begin, t.range.end);
+  EXPECT_THAT(places, ElementsAre(std::pair(0u, 1u), std::pair(2u, 5u), std::pair(5u, 7u),
+                                  std::pair(8u, 12u)));
+}
+
+TEST(Predictor, AnswersFromTheContextAlone) {
+  const Model model = MakeModel(Task::kAnswers, 2);
+  const std::string context = "it is in Paris.";
+  const auto results = Predict(model, {{.text = "where is it?", .pair = context}});
+  ASSERT_TRUE(results[0].answer.has_value());
+  EXPECT_LT(results[0].answer->begin, results[0].answer->end);
+  EXPECT_LE(results[0].answer->end, context.size());
+  EXPECT_GT(results[0].answer->score, 0);
+  EXPECT_LE(results[0].answer->score, 1);
+}
+
+TEST(Predictor, ReadsALongContextInWindows) {
+  const Model model = MakeModel(Task::kAnswers, 2);
+  std::string context;
+  for (int i = 0; i < 60; ++i) context += "a bad film ";
+  const auto results = Predict(model, {{.text = "where is it?", .pair = context}, {.text = "it?", .pair = "a"}},
+                               {.answer_stride = 4});
+  EXPECT_GT(results[0].tokens_in, 180u) << "every token of the context, and the question each time";
+  EXPECT_TRUE(results[1].answer.has_value());
+}
+
+TEST(Predictor, OffersCandidatesForMaskedTokens) {
+  const Model model = MakeModel(Task::kMaskedLm, 17);
+  const auto results = Predict(model, {{.text = "a [MASK] film"}}, {.masked_candidates = 3});
+  ASSERT_THAT(results[0].masked_tokens, SizeIs(1));
+  const MaskedToken& masked = results[0].masked_tokens[0];
+  EXPECT_EQ(masked.token, 2u);
+  EXPECT_EQ(masked.range, (ByteRange{2, 8}));
+  ASSERT_THAT(masked.candidates, SizeIs(3));
+  EXPECT_GE(masked.candidates[0].score, masked.candidates[1].score);
+}
+
+TEST(Predictor, MeansTheAttendedTokensWhereNothingPools) {
+  const Model model = MakeModel(Task::kFeatures, 0);
+  const PredictorInput input{.ids = {2, 5, 3}, .type_ids = {0, 0, 0}, .mask = {1, 1, 0}};
+  const auto results = Predict(model, {input}, {.raw_outputs = {"last_hidden_state"}});
+  const FloatMatrix& hidden = results[0].raw[0];
+  ASSERT_EQ(hidden.rows, 3u);
+  for (size_t c = 0; c < kWidth; ++c) {
+    EXPECT_FLOAT_EQ(results[0].embedding[c], (hidden.values[c] + hidden.values[kWidth + c]) / 2);
+  }
+}
+
+TEST(Predictor, GivesTheSameAloneAndInABatch) {
+  const Model model = MakeModel(Task::kSingleLabel, 3);
+  const std::vector<PredictorInput> inputs = {
+      {.text = "a fine film"}, {.text = "bad", .pair = "film"}, {.ids = {2, 7, 8, 3}}, {.text = "it is."}};
+  const auto together = Predict(model, inputs, {.threads = 2});
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    EXPECT_EQ(Predict(model, {inputs[i]})[0].scores, together[i].scores) << i;
+  }
+}
+
+TEST(Predictor, SaysWhatWasCutOff) {
+  const Model model = MakeModel(Task::kSingleLabel, 2);
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += "film ";
+  const auto results = Predict(model, {{.text = text}, {.text = "bad\xFF"}});
+  EXPECT_EQ(results[0].truncated_tokens, 8u) << "24 less two special tokens stay";
+  EXPECT_EQ(results[1].invalid_bytes, 1u);
+}
+
+TEST(Predictor, NamesTheInputThatIsWrong) {
+  Model model = MakeModel(Task::kAnswers, 2);
+  Result<Predictor> answers = Predictor::Create(model);
+  const std::vector<PredictorInput> no_context = {{.text = "a", .pair = "b"}, {.text = "a"}};
+  EXPECT_THAT(answers->Predict(no_context).error().message(),
+              HasSubstr("input 1: the model answers questions; give a question and a context"));
+  model.tokenizer = {};
+  Result<Predictor> ids_only = Predictor::Create(model);
+  EXPECT_THAT(ids_only->Predict(std::vector<PredictorInput>{{.text = "a"}}).error().message(),
+              HasSubstr("no tokenizer; give token ids"));
+}
+
+}  // namespace
+}  // namespace thimble
