@@ -4,9 +4,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "tests/support/checkpoint.h"
 #include "tests/support/recipe.h"
 #include "tests/support/shared.h"
+#include "thimble/formats/huggingface/import.h"
+#include "thimble/formats/safetensors/safetensors.h"
 
 namespace thimble {
 namespace {
@@ -106,9 +107,7 @@ Status SelectPositions(GoldenRun& run, const std::filesystem::path& folder,
 }  // namespace
 
 Result<GoldenCase> LoadGoldenCase(const std::filesystem::path& folder) {
-  TRY(const nlohmann::json config, ReadJson(folder / "config.json"));
-  TRY(CheckpointWeights weights, CheckpointWeights::Open(folder));
-  TRY(Graph graph, BuildFor(config, config.at("architectures").at(0).get<std::string>(), weights));
+  TRY(HuggingFaceImport imported, ImportHuggingFace(folder.string()));
   TRY(const SafetensorsFile file, OpenSafetensors((folder / "expected.safetensors").string()));
   std::map<std::string, GoldenRun> runs;
   for (const auto& [key, stored] : file.tensors) {
@@ -118,7 +117,7 @@ Result<GoldenCase> LoadGoldenCase(const std::filesystem::path& folder) {
     const std::string_view name = std::string_view(key).substr(kind_end + 1);
     TRY_VOID(kind == "input" ? AddInput(run, name, stored) : AddOutput(run, name, stored));
   }
-  GoldenCase golden{std::move(graph), {}};
+  GoldenCase golden{std::move(imported.model.graph), {}};
   for (auto& [name, run] : runs) {
     Complete(run);
     run.name = name;

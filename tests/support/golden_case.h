@@ -44,7 +44,7 @@ struct GoldenCase {
   double tolerance = 2e-5;  // times max(1, largest magnitude of the output)
 };
 
-// A folder with config.json, model*.safetensors and expected.safetensors.
+// A folder with a checkpoint, imported as a user would, and expected.safetensors.
 Result<GoldenCase> LoadGoldenCase(const std::filesystem::path& folder);
 
 // A folder with a recipe: the same with one head of `model_class` over the shared backbone.

@@ -21,8 +21,7 @@ uint32_t Mix(uint32_t x) {
   return x ^ (x >> 16);
 }
 
-}  // namespace
-
+// Fails unless every dimension of `wanted` that is not -1 is that of `shape`.
 Status CheckShape(std::string_view name, const Shape& shape, const Shape& wanted) {
   bool fits = shape.size() == wanted.size();
   for (size_t i = 0; fits && i < shape.size(); ++i) {
@@ -32,6 +31,8 @@ Status CheckShape(std::string_view name, const Shape& shape, const Shape& wanted
   return InvalidData(std::string(name) + " is " + ShapeText(shape) + ", wanted " +
                      ShapeText(wanted));
 }
+
+}  // namespace
 
 Result<RecipeWeights> RecipeWeights::Read(const std::filesystem::path& path) {
   TRY(const nlohmann::json json, ReadJson(path));

@@ -38,7 +38,4 @@ class RecipeWeights : public WeightSource {
   std::map<std::string, Tensor, std::less<>> made_;
 };
 
-// Fails unless every dimension of `wanted` that is not -1 is that of `shape`.
-Status CheckShape(std::string_view name, const Shape& shape, const Shape& wanted);
-
 }  // namespace thimble
