@@ -225,14 +225,17 @@ Result<std::vector<Encoding>> Tokenizer::EncodeWindows(std::string_view question
   TRY(const TokenList b, impl_->Tokenize(context));
   const EncodeOptions options;
   const size_t special = impl_->SpecialTokens(true, options);
-  if (max_length < special + 2 * (stride + 1)) {
+  const size_t room = max_length > special ? max_length - special : 0;
+  // As the library's only_second with a stride; where the question leaves the context no more than the
+  // overlap, which the library refuses, the question is cut to half of the window.
+  const bool fits = a.ids.size() + b.ids.size() <= room;
+  const bool cut = !fits && a.ids.size() + stride >= room;
+  const size_t asked = cut ? std::min(a.ids.size(), room / 2) : a.ids.size();
+  const size_t part = room - std::min(asked, room);
+  if (!fits && part <= stride) {
     return InvalidArgument("windows of " + std::to_string(max_length) + " tokens cannot overlap by " +
                            std::to_string(stride));
   }
-  // A question that would leave the context less than half of the window is cut.
-  const size_t room = max_length - special;
-  const size_t asked = std::min(a.ids.size(), room / 2);
-  const size_t part = room - asked;
   std::vector<Encoding> windows;
   for (size_t begin = 0;; begin += part - stride) {
     const size_t end = std::min(begin + part, b.ids.size());
