@@ -65,8 +65,9 @@ Result<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
   TRY(const OpenFile file, OpenForReading(path));
   if (file.size > limit_bytes) {
     ::close(file.fd);
-    return ResourceExhausted(path + ": has " + std::to_string(file.size) + " bytes, more than the " +
-                             std::to_string(limit_bytes) + " that are read of such a file");
+    return ResourceExhausted(path + ": has " + std::to_string(file.size) +
+                             " bytes, more than the " + std::to_string(limit_bytes) +
+                             " that are read of such a file");
   }
   std::string text(file.size, '\0');
   size_t done = 0;

@@ -19,7 +19,7 @@ TEST(Quote, StaysOnOneLine) {
 
 TEST(Quote, BytesThatAreNotUtf8AreShownAsBytes) {
   EXPECT_EQ(Quoted("\xff\xc3"), "\"\\xff\\xc3\"");
-  EXPECT_EQ(Quoted("\xc0\x80"), "\"\\xc0\\x80\"");          // overlong
+  EXPECT_EQ(Quoted("\xc0\x80"), "\"\\xc0\\x80\"");           // overlong
   EXPECT_EQ(Quoted("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"");  // surrogate
 }
 

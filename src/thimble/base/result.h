@@ -66,8 +66,8 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT: implicit
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}     // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
@@ -113,14 +113,14 @@ using Status = Result<void>;
 // TRY(declaration, expression): binds the value, or returns the Error from the enclosing function.
 #define TRY(declaration, ...) \
   TRY_IMPL_(THIMBLE_CONCAT(try_result_, __LINE__), declaration, __VA_ARGS__)
-#define TRY_IMPL_(tmp, declaration, ...)                    \
-  auto tmp = (__VA_ARGS__);                                 \
-  if (!tmp.has_value()) return std::move(tmp).error();      \
+#define TRY_IMPL_(tmp, declaration, ...)               \
+  auto tmp = (__VA_ARGS__);                            \
+  if (!tmp.has_value()) return std::move(tmp).error(); \
   declaration = *std::move(tmp)
 
 // The same for a Status, or for a value that is not needed.
-#define TRY_VOID(...)                                                               \
-  do {                                                                              \
-    if (auto try_status = (__VA_ARGS__); !try_status.has_value())                   \
-      return std::move(try_status).error();                                         \
+#define TRY_VOID(...)                                             \
+  do {                                                            \
+    if (auto try_status = (__VA_ARGS__); !try_status.has_value()) \
+      return std::move(try_status).error();                       \
   } while (false)

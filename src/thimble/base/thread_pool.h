@@ -33,7 +33,8 @@ class ThreadPool {
       for (size_t i = 0; i < count; ++i) body(i, size_t{0});
       return;
     }
-    Run(count, [](const void* b, size_t i, size_t t) { (*static_cast<const Body*>(b))(i, t); },
+    Run(
+        count, [](const void* b, size_t i, size_t t) { (*static_cast<const Body*>(b))(i, t); },
         &body);
   }
 

@@ -196,10 +196,11 @@ std::string Human(const Json& result, double bandwidth) {
   if (result.contains("profile")) {
     all += "\nkind            ms/run   time   GFLOP/s   of peak\n";
     for (const Json& row : result["profile"]) {
-      std::snprintf(text, sizeof text, "%-13s %8.3f  %4.0f %%  %8.1f  %6.0f %%\n",
-                    row["kind"].get<std::string>().c_str(), row["ms_per_run"].get<double>(),
-                    100 * row["share_of_time"].get<double>(), row["gflops"].get<double>(),
-                    row["share_of_peak"].is_number() ? 100 * row["share_of_peak"].get<double>() : 0);
+      std::snprintf(
+          text, sizeof text, "%-13s %8.3f  %4.0f %%  %8.1f  %6.0f %%\n",
+          row["kind"].get<std::string>().c_str(), row["ms_per_run"].get<double>(),
+          100 * row["share_of_time"].get<double>(), row["gflops"].get<double>(),
+          row["share_of_peak"].is_number() ? 100 * row["share_of_peak"].get<double>() : 0);
       all += text;
     }
   }
@@ -266,12 +267,12 @@ Status RunBench(const BenchOptions& options) {
   TRY(Bench bench, Start(options));
   if (options.rounds) return RunRounds(bench, options);
   if (options.sweep) return RunSweep(bench, options);
-  const MultiplyKind kind = MultiplyType(bench.model.graph) == DType::kI8 ? MultiplyKind::kInt8
-                                                                          : MultiplyKind::kFloat32;
+  const MultiplyKind kind =
+      MultiplyType(bench.model.graph) == DType::kI8 ? MultiplyKind::kInt8 : MultiplyKind::kFloat32;
   TRY(const Latency latency,
-      MeasureLatency(bench.session, bench.batch,
-                     {.seconds = options.seconds, .warmup_runs = options.warmup,
-                      .runs = options.runs}));
+      MeasureLatency(
+          bench.session, bench.batch,
+          {.seconds = options.seconds, .warmup_runs = options.warmup, .runs = options.runs}));
   const uint64_t peak_rss = PeakResidentBytes();  // before the yardsticks take memory of their own
   const double peak = 1e-9 * MeasureMultiplyPeak(kind, bench.kernels->name, options.threads);
   Json result = ResultOf(bench, options, latency, peak);
@@ -290,10 +291,18 @@ Status RunBench(const BenchOptions& options) {
 Action SetupBench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
   app.add_option("model,--graph", o->model, "a .thimble file")->required();
-  app.add_option("--seq", o->seq, "tokens per sequence")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--batch", o->batch, "sequences per run")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--threads,--num_threads", o->threads, "threads")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--seconds", o->seconds, "how long to measure")->check(CLI::Range(0.0, 1e5))->capture_default_str();
+  app.add_option("--seq", o->seq, "tokens per sequence")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--batch", o->batch, "sequences per run")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--threads,--num_threads", o->threads, "threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--seconds", o->seconds, "how long to measure")
+      ->check(CLI::Range(0.0, 1e5))
+      ->capture_default_str();
   app.add_option("--runs,--num_runs", o->runs, "exactly so many runs; 0: by --seconds")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
@@ -304,7 +313,8 @@ Action SetupBench(CLI::App& app) {
   app.add_option("--isa", o->isa, "instruction set; default: the best this processor has");
   app.add_flag("--profile,--enable_op_profiling", o->profile, "time per kind of operation");
   app.add_flag("--sweep", o->sweep, "latency over all sequence lengths");
-  app.add_flag("--rounds", o->rounds, "measure once for every line of standard input, to alternate with others");
+  app.add_flag("--rounds", o->rounds,
+               "measure once for every line of standard input, to alternate with others");
   app.add_flag("--json", o->json, "one JSON object");
   return [o] { return RunBench(*o); };
 }

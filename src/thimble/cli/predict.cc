@@ -95,7 +95,8 @@ Json Rows(const FloatMatrix& matrix) {
 
 Json Column(const FloatMatrix& matrix, size_t column) {
   Json values = Json::array();
-  for (size_t r = 0; r < matrix.rows; ++r) values.push_back(matrix.values[r * matrix.width + column]);
+  for (size_t r = 0; r < matrix.rows; ++r)
+    values.push_back(matrix.values[r * matrix.width + column]);
   return values;
 }
 
@@ -120,7 +121,9 @@ void AddResult(const Model& model, const PredictorInput& input, const Prediction
       if (all) out["labels"] = LabelsAbove(model, p.scores, true);
       break;
     }
-    case Task::kMultiLabel: out["labels"] = LabelsAbove(model, p.scores, all); break;
+    case Task::kMultiLabel:
+      out["labels"] = LabelsAbove(model, p.scores, all);
+      break;
     case Task::kRegression:
       out["label"] = LabelName(model, 0);
       out["score"] = p.scores[0];
@@ -164,18 +167,22 @@ void AddResult(const Model& model, const PredictorInput& input, const Prediction
       }
       break;
     }
-    case Task::kFeatures: out["embedding"] = p.embedding; break;
+    case Task::kFeatures:
+      out["embedding"] = p.embedding;
+      break;
   }
 }
 
-void AddRaw(const Model& model, const std::vector<std::string>& names, const Prediction& p, Json& out) {
+void AddRaw(const Model& model, const std::vector<std::string>& names, const Prediction& p,
+            Json& out) {
   for (size_t i = 0; i < names.size(); ++i) {
     const FloatMatrix& matrix = p.raw[i];
     if (names[i] == "logits" && model.task == Task::kAnswers) {
       out["logits"] = {{"start", Column(matrix, 0)}, {"end", Column(matrix, 1)}};
     } else {
       const GraphOutput* output = model.graph.FindOutput(names[i]);
-      const bool per_sequence = model.graph.value(output->value).type.rows == thimble::Rows::kSequences;
+      const bool per_sequence =
+          model.graph.value(output->value).type.rows == thimble::Rows::kSequences;
       out[names[i]] = per_sequence ? Json(matrix.values) : Rows(matrix);
     }
   }
@@ -203,7 +210,8 @@ std::string Human(const Json& result) {
   if (result.contains("masked")) {
     for (const Json& masked : result["masked"]) {
       for (const Json& c : masked["candidates"]) {
-        line += (line.empty() ? "" : "  ") + c["token"].get<std::string>() + " " + percent(c["score"]);
+        line +=
+            (line.empty() ? "" : "  ") + c["token"].get<std::string>() + " " + percent(c["score"]);
       }
     }
     return line.empty() ? "(no masked token)" : line;
@@ -211,7 +219,8 @@ std::string Human(const Json& result) {
   if (result.contains("embedding")) return result["embedding"].dump();
   if (result.contains("labels") && !result.contains("label")) {
     for (const Json& l : result["labels"]) {
-      line += (line.empty() ? "" : ", ") + l["label"].get<std::string>() + " " + percent(l["score"]);
+      line +=
+          (line.empty() ? "" : ", ") + l["label"].get<std::string>() + " " + percent(l["score"]);
     }
     return line.empty() ? "(none)" : line;
   }
@@ -283,7 +292,8 @@ class Runner {
     for (size_t i = 0; i < pending_.size(); ++i) {
       Result<std::vector<Prediction>> alone = predictor_.Predict({&pending_[i], 1});
       if (!alone.has_value()) {
-        return InvalidData("line " + std::to_string(first_line_ + i) + ": " + alone.error().message());
+        return InvalidData("line " + std::to_string(first_line_ + i) + ": " +
+                           alone.error().message());
       }
     }
     return error;
@@ -302,8 +312,8 @@ Status RunPredict(const PredictOptions& options) {
   TRY(const Model model, ReadThimble(options.model));
   std::vector<std::string> raw = RawOutputs(options, model);
   TRY(Predictor predictor, Predictor::Create(model, {.threads = options.threads,
-                                                      .raw_outputs = raw,
-                                                      .max_length = options.max_length}));
+                                                     .raw_outputs = raw,
+                                                     .max_length = options.max_length}));
   Runner runner(options, model, std::move(predictor), std::move(raw));
   TRY(LineReader lines, LineReader::Open(options.input));
   const size_t batch = options.batch != 0 ? options.batch : lines.interactive() ? 1 : 32;
@@ -338,8 +348,9 @@ Action SetupPredict(CLI::App& app) {
   app.add_flag("--json", o->json, "one JSON object per line");
   app.add_flag("--jsonl", o->jsonl,
                R"(lines are {"text"}, {"text", "text_pair"} or {"question", "context"})");
-  app.add_flag("--ids", o->ids,
-               R"(lines are {"input_ids", "token_type_ids", "attention_mask"}; the last two may be absent)");
+  app.add_flag(
+      "--ids", o->ids,
+      R"(lines are {"input_ids", "token_type_ids", "attention_mask"}; the last two may be absent)");
   app.add_flag("--all", o->all, "every label with its score, not only those that apply");
   app.add_flag("--logits", o->logits, "add the logits (with --json)");
   app.add_flag("--hidden", o->hidden, "add the last hidden state (with --json)");

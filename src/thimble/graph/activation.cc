@@ -52,19 +52,32 @@ std::optional<Activation> ActivationFromName(std::string_view name) {
 
 double ApplyActivation(Activation function, double x) {
   switch (function) {
-    case Activation::kIdentity: return x;
-    case Activation::kRelu: return std::max(x, 0.0);
-    case Activation::kRelu6: return std::clamp(x, 0.0, 6.0);
-    case Activation::kRelu2: return std::max(x, 0.0) * std::max(x, 0.0);
-    case Activation::kGelu: return Gelu(x);
-    case Activation::kGeluTanh: return GeluTanh(x);
-    case Activation::kQuickGelu: return x * Sigmoid(1.702 * x);
-    case Activation::kGelu10: return std::clamp(Gelu(x), -10.0, 10.0);
-    case Activation::kLeakyRelu: return x >= 0 ? x : 0.01 * x;
-    case Activation::kSilu: return x * Sigmoid(x);
-    case Activation::kMish: return x * std::tanh(std::log1p(std::exp(x)));
-    case Activation::kSigmoid: return Sigmoid(x);
-    case Activation::kTanh: return std::tanh(x);
+    case Activation::kIdentity:
+      return x;
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+    case Activation::kRelu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Activation::kRelu2:
+      return std::max(x, 0.0) * std::max(x, 0.0);
+    case Activation::kGelu:
+      return Gelu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kQuickGelu:
+      return x * Sigmoid(1.702 * x);
+    case Activation::kGelu10:
+      return std::clamp(Gelu(x), -10.0, 10.0);
+    case Activation::kLeakyRelu:
+      return x >= 0 ? x : 0.01 * x;
+    case Activation::kSilu:
+      return x * Sigmoid(x);
+    case Activation::kMish:
+      return x * std::tanh(std::log1p(std::exp(x)));
+    case Activation::kSigmoid:
+      return Sigmoid(x);
+    case Activation::kTanh:
+      return std::tanh(x);
   }
   return x;
 }

@@ -59,7 +59,8 @@ Status Verify(const Graph& graph) {
   }
   for (const ValueId id : graph.inputs) {
     if (!in_range(id)) return InvalidData("an input of the graph is not a value");
-    if (defined[Index(id)]) return InvalidData("input " + graph.value(id).name + " is listed twice");
+    if (defined[Index(id)])
+      return InvalidData("input " + graph.value(id).name + " is listed twice");
     if (graph.value(id).name != kInputIds && graph.value(id).name != kTokenTypeIds) {
       return InvalidData("input '" + graph.value(id).name + "' is not one that executors can fill");
     }

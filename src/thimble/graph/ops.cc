@@ -15,9 +15,9 @@ constexpr size_t AttributeIndex() {
 }
 
 constexpr OpInfo kOps[] = {
-#define OP(enumerator, name, file, Function, Attrs)                                            \
-  {OpKind::enumerator, name,         AttributeIndex<Attrs>(), Infer##Function, Cost##Function, \
-   Reference##Function},
+#define OP(enumerator, name, file, Function, Attrs)             \
+  {OpKind::enumerator, name,           AttributeIndex<Attrs>(), \
+   Infer##Function,    Cost##Function, Reference##Function},
 #include "thimble/graph/ops.inc"
 #undef OP
 };

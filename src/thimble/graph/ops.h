@@ -63,7 +63,10 @@ inline constexpr int64_t kMaxWidth = int64_t{1} << 24;
 struct PositionIdsAttrs {
   int64_t offset = 0;
   int64_t skip_id = -1;
-  template <class V> void Visit(V&& v) { v("offset", offset), v("skip_id", skip_id); }
+  template <class V>
+  void Visit(V&& v) {
+    v("offset", offset), v("skip_id", skip_id);
+  }
 };
 
 // Multi-head attention over packed sequences: softmax(scale * q k^T) v per head and sequence, masked
@@ -72,27 +75,40 @@ struct PositionIdsAttrs {
 struct AttentionAttrs {
   int64_t heads = 1;
   double scale = 1.0;
-  template <class V> void Visit(V&& v) { v("heads", heads), v("scale", scale); }
+  template <class V>
+  void Visit(V&& v) {
+    v("heads", heads), v("scale", scale);
+  }
 };
 
 struct LayerNormAttrs {
   double epsilon = 1e-12;
-  template <class V> void Visit(V&& v) { v("epsilon", epsilon); }
+  template <class V>
+  void Visit(V&& v) {
+    v("epsilon", epsilon);
+  }
 };
 
 struct ActivationAttrs {
   Activation function = Activation::kIdentity;
-  template <class V> void Visit(V&& v) { v("function", function); }
+  template <class V>
+  void Visit(V&& v) {
+    v("function", function);
+  }
 };
 
 enum class PoolKind : uint8_t { kFirst, kMean };  // kMean leaves masked tokens out; all masked: 0
 struct PoolAttrs {
   PoolKind kind = PoolKind::kFirst;
-  template <class V> void Visit(V&& v) { v("kind", kind); }
+  template <class V>
+  void Visit(V&& v) {
+    v("kind", kind);
+  }
 };
 
 struct NoAttrs {
-  template <class V> void Visit(V&&) {}
+  template <class V>
+  void Visit(V&&) {}
 };
 
 using Attributes = std::variant<NoAttrs, PositionIdsAttrs, AttentionAttrs, LayerNormAttrs,
@@ -138,7 +154,10 @@ struct OpContext {
   std::span<const ValueType> inputs;
   std::span<const Tensor> weights;
 
-  template <class T> const T& attr() const { return std::get<T>(attrs); }
+  template <class T>
+  const T& attr() const {
+    return std::get<T>(attrs);
+  }
 };
 
 struct OpInfo {

@@ -35,13 +35,20 @@ T Load(const std::byte* p) {
 
 float ElementAsFloat(DType dtype, const std::byte* p) {
   switch (dtype) {
-    case DType::kF32: return Load<float>(p);
-    case DType::kF16: return HalfToFloat(Load<uint16_t>(p));
-    case DType::kBF16: return BFloat16ToFloat(Load<uint16_t>(p));
-    case DType::kI8: return static_cast<float>(Load<int8_t>(p));
-    case DType::kU8: return static_cast<float>(Load<uint8_t>(p));
-    case DType::kI32: return static_cast<float>(Load<int32_t>(p));
-    case DType::kI64: return static_cast<float>(Load<int64_t>(p));
+    case DType::kF32:
+      return Load<float>(p);
+    case DType::kF16:
+      return HalfToFloat(Load<uint16_t>(p));
+    case DType::kBF16:
+      return BFloat16ToFloat(Load<uint16_t>(p));
+    case DType::kI8:
+      return static_cast<float>(Load<int8_t>(p));
+    case DType::kU8:
+      return static_cast<float>(Load<uint8_t>(p));
+    case DType::kI32:
+      return static_cast<float>(Load<int32_t>(p));
+    case DType::kI64:
+      return static_cast<float>(Load<int64_t>(p));
   }
   return 0;
 }
@@ -92,8 +99,8 @@ Tensor Tensor::View(DType dtype, Shape shape, std::span<const std::byte> data,
     THIMBLE_CHECK(data.size() == *count * DTypeBytes(dtype));
   } else {
     THIMBLE_CHECK(t.rank() == 2);
-    THIMBLE_CHECK(data.size() == PanelsBytes(dtype, static_cast<size_t>(t.dim(0)),
-                                             static_cast<size_t>(t.dim(1))));
+    THIMBLE_CHECK(data.size() ==
+                  PanelsBytes(dtype, static_cast<size_t>(t.dim(0)), static_cast<size_t>(t.dim(1))));
     THIMBLE_CHECK(reinterpret_cast<uintptr_t>(data.data()) % kPanelAlignment == 0);
   }
   return t;

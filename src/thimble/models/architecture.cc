@@ -39,8 +39,8 @@ Result<Graph> BuildGraph(const nlohmann::json& config, const BuildOptions& optio
     if (row.model_type == type) return row.build(config, options, weights);
   }
   return Unsupported(type.empty() ? "there is no \"model_type\"; known are " + KnownArchitectures()
-                                  : "\"model_type\" is \"" + type.substr(0, 40) +
-                                        "\"; known are " + KnownArchitectures());
+                                  : "\"model_type\" is \"" + type.substr(0, 40) + "\"; known are " +
+                                        KnownArchitectures());
 }
 
 }  // namespace thimble

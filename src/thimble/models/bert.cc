@@ -74,14 +74,19 @@ Result<Graph> BuildBert(const nlohmann::json& json, const BuildOptions& options,
       break;
     case Task::kSingleLabel:
     case Task::kMultiLabel:
-    case Task::kRegression: ClassifierHead(layers, "classifier", options, Pooler(layers, c, x)); break;
-    case Task::kMaskedLm: layers.Output("logits", MaskedLmHead(layers, c, tied, x)); break;
+    case Task::kRegression:
+      ClassifierHead(layers, "classifier", options, Pooler(layers, c, x));
+      break;
+    case Task::kMaskedLm:
+      layers.Output("logits", MaskedLmHead(layers, c, tied, x));
+      break;
     case Task::kPretraining:
       layers.Output("logits", MaskedLmHead(layers, c, tied, x));
       layers.Output("seq_relationship_logits",
                     layers.Linear("cls.seq_relationship", Pooler(layers, c, x), 2));
       break;
-    default: TokenHead(layers, options.task, options, x);
+    default:
+      TokenHead(layers, options.task, options, x);
   }
   return std::move(layers).Finish(c.embeddings.positions);
 }

@@ -7,7 +7,7 @@
 
 namespace thimble {
 
-#define MODEL(model_type, Function)                                                  \
+#define MODEL(model_type, Function)                                                 \
   Result<Graph> Function(const nlohmann::json& config, const BuildOptions& options, \
                          WeightSource& weights);
 #include "thimble/models/models.inc"

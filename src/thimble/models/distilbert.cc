@@ -22,7 +22,8 @@ BlockNames Names(const std::string& layer) {
 void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tied,
            const BuildOptions& options, ValueId x) {
   switch (options.task) {
-    case Task::kFeatures: break;
+    case Task::kFeatures:
+      break;
     case Task::kSingleLabel:
     case Task::kMultiLabel:
     case Task::kRegression: {
@@ -36,13 +37,14 @@ void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tie
       ValueId y = layers.Linear("vocab_transform", x, block.hidden);
       y = layers.Act("vocab_transform.activation", y, block.activation);
       y = layers.LayerNorm("vocab_layer_norm", y, kEpsilon);
-      const std::string decoder = tied ? "distilbert.embeddings.word_embeddings.weight"
-                                       : "vocab_projector.weight";
+      const std::string decoder =
+          tied ? "distilbert.embeddings.word_embeddings.weight" : "vocab_projector.weight";
       layers.Output("logits", VocabularyLogits(layers, "vocab_projector", y, decoder,
                                                "vocab_projector.bias", vocabulary));
       break;
     }
-    default: TokenHead(layers, options.task, options, x);
+    default:
+      TokenHead(layers, options.task, options, x);
   }
 }
 

@@ -44,14 +44,14 @@ ValueId BertEmbeddings(Layers& layers, const std::string& prefix, const Embeddin
   ValueId x = layers.Embedding(prefix + ".word_embeddings", ids, shape.vocabulary, shape.width);
   if (shape.types > 0) {
     const ValueId types = layers.Input(kTokenTypeIds);
-    x = layers.Add(prefix + ".add_token_types", x,
-                   layers.Embedding(prefix + ".token_type_embeddings", types, shape.types,
-                                    shape.width));
+    x = layers.Add(
+        prefix + ".add_token_types", x,
+        layers.Embedding(prefix + ".token_type_embeddings", types, shape.types, shape.width));
   }
-  x = layers.Add(prefix + ".add_positions", x,
-                 layers.Embedding(prefix + ".position_embeddings",
-                                  layers.Positions(ids, shape.position_ids), shape.positions,
-                                  shape.width));
+  x = layers.Add(
+      prefix + ".add_positions", x,
+      layers.Embedding(prefix + ".position_embeddings", layers.Positions(ids, shape.position_ids),
+                       shape.positions, shape.width));
   return layers.LayerNorm(prefix + ".LayerNorm", x, shape.epsilon);
 }
 
@@ -61,8 +61,8 @@ void TokenHead(Layers& layers, Task task, const BuildOptions& options, ValueId h
   } else if (task == Task::kAnswers) {
     layers.Output("logits", layers.Linear("qa_outputs", hidden, 2));
   } else {
-    layers.Fail(Unsupported("the architecture has no head for the task " +
-                            std::string(TaskName(task))));
+    layers.Fail(
+        Unsupported("the architecture has no head for the task " + std::string(TaskName(task))));
   }
 }
 

@@ -32,11 +32,12 @@ void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tie
       y = layers.LayerNorm("lm_head.layer_norm", y, block.epsilon);
       const std::string decoder =
           tied ? "roberta.embeddings.word_embeddings.weight" : "lm_head.decoder.weight";
-      layers.Output("logits", VocabularyLogits(layers, "lm_head.decoder", y, decoder, "lm_head.bias",
-                                               vocabulary));
+      layers.Output("logits", VocabularyLogits(layers, "lm_head.decoder", y, decoder,
+                                               "lm_head.bias", vocabulary));
       break;
     }
-    default: TokenHead(layers, options.task, options, x);
+    default:
+      TokenHead(layers, options.task, options, x);
   }
 }
 

@@ -94,7 +94,9 @@ class Planner {
 
   void Fuse() {
     std::vector<bool> taken(graph().nodes.size(), false);
-    const auto index = [this](const Node* n) { return static_cast<size_t>(n - graph().nodes.data()); };
+    const auto index = [this](const Node* n) {
+      return static_cast<size_t>(n - graph().nodes.data());
+    };
     // A residual must exist by the time the linear runs.
     std::vector<bool> done(graph().values.size(), false);
     for (const ValueId id : graph().inputs) done[Index(id)] = true;
@@ -184,7 +186,8 @@ class Planner {
                                           const Fits& fits) {
     size_t best = free.size();
     for (size_t i = 0; i < free.size(); ++i) {
-      if (fits(free[i]) && (best == free.size() || strides(free[i]) < strides(free[best]))) best = i;
+      if (fits(free[i]) && (best == free.size() || strides(free[i]) < strides(free[best])))
+        best = i;
     }
     if (best == free.size()) return std::nullopt;
     const uint32_t slot = free[best];
@@ -278,13 +281,16 @@ class Planner {
     step.name = node.name;
     if (node.op != OpKind::kEmbedding) step.in = operands_[Index(node.inputs[0])];
     switch (node.op) {
-      case OpKind::kPositionIds: break;  // an IdValue, never a step
+      case OpKind::kPositionIds:
+        break;  // an IdValue, never a step
       case OpKind::kEmbedding:
         step.kind = StepKind::kEmbedding;
         step.ids = id_index_[Index(node.inputs[0])];
         step.weight = &node.weights[0].tensor;
         break;
-      case OpKind::kTrigram: step.kind = StepKind::kTrigram; break;
+      case OpKind::kTrigram:
+        step.kind = StepKind::kTrigram;
+        break;
       case OpKind::kLinear: {
         step.kind = StepKind::kLinear;
         step.weight = &node.weights[0].tensor;
@@ -301,8 +307,8 @@ class Planner {
         if (f.activation != nullptr) {
           step.activation = std::get<ActivationAttrs>(f.activation->attrs).function;
         }
-        step.macs_per_row = static_cast<double>(step.weight->dim(0)) *
-                            static_cast<double>(step.weight->dim(1));
+        step.macs_per_row =
+            static_cast<double>(step.weight->dim(0)) * static_cast<double>(step.weight->dim(1));
         break;
       }
       case OpKind::kAttention: {
@@ -337,7 +343,9 @@ class Planner {
         step.kind = std::get<PoolAttrs>(node.attrs).kind == PoolKind::kFirst ? StepKind::kPoolFirst
                                                                              : StepKind::kPoolMean;
         break;
-      case OpKind::kL2Normalize: step.kind = StepKind::kL2Normalize; break;
+      case OpKind::kL2Normalize:
+        step.kind = StepKind::kL2Normalize;
+        break;
     }
     return step;
   }
@@ -372,18 +380,30 @@ class Planner {
 
 std::string_view StepKindName(StepKind kind) {
   switch (kind) {
-    case StepKind::kEmbedding: return "embedding";
-    case StepKind::kTrigram: return "trigram";
-    case StepKind::kQuantize: return "quantize";
-    case StepKind::kLinear: return "linear";
-    case StepKind::kAttention: return "attention";
-    case StepKind::kLayerNorm: return "layer_norm";
-    case StepKind::kAffine: return "affine";
-    case StepKind::kActivation: return "activation";
-    case StepKind::kAdd: return "add";
-    case StepKind::kPoolFirst: return "pool_first";
-    case StepKind::kPoolMean: return "pool_mean";
-    case StepKind::kL2Normalize: return "l2_normalize";
+    case StepKind::kEmbedding:
+      return "embedding";
+    case StepKind::kTrigram:
+      return "trigram";
+    case StepKind::kQuantize:
+      return "quantize";
+    case StepKind::kLinear:
+      return "linear";
+    case StepKind::kAttention:
+      return "attention";
+    case StepKind::kLayerNorm:
+      return "layer_norm";
+    case StepKind::kAffine:
+      return "affine";
+    case StepKind::kActivation:
+      return "activation";
+    case StepKind::kAdd:
+      return "add";
+    case StepKind::kPoolFirst:
+      return "pool_first";
+    case StepKind::kPoolMean:
+      return "pool_mean";
+    case StepKind::kL2Normalize:
+      return "l2_normalize";
   }
   return "";
 }

@@ -41,7 +41,7 @@ std::string_view StepKindName(StepKind kind);
 struct Operand {
   enum class Home : uint8_t { kNone, kBatch, kBlock } home = Home::kNone;
   uint32_t slot = 0;
-  uint32_t width = 0;   // of the matrix; its row stride is the slot's
+  uint32_t width = 0;  // of the matrix; its row stride is the slot's
   Rows rows = Rows::kTokens;
 };
 
@@ -53,7 +53,8 @@ struct Step {
   Operand in2;       // residual of a linear, second operand of an add, k of attention
   Operand in3;       // v of attention
   uint32_t ids = 0;  // kEmbedding: index into Plan::id_values
-  uint32_t quantized = 0;  // kQuantize writes, int8 kLinear reads: index into Segment::quantized_slots
+  uint32_t quantized =
+      0;  // kQuantize writes, int8 kLinear reads: index into Segment::quantized_slots
   // Weights, viewed in the graph's tensors, which the plan keeps alive.
   const Tensor* weight = nullptr;
   const float* bias = nullptr;
@@ -80,7 +81,7 @@ struct IdValue {
   enum class Source : uint8_t { kInput, kPositions } source = Source::kInput;
   uint32_t input = 0;  // index of the graph input it is, or is computed from
   PositionIdsAttrs positions;
-  int64_t limit = 0;   // ids must be below this: rows of the smallest table it indexes
+  int64_t limit = 0;  // ids must be below this: rows of the smallest table it indexes
 };
 
 struct Plan {

@@ -41,8 +41,8 @@ Result<Predictor> Predictor::Create(const Model& model, PredictorOptions options
   if (model.tokenizer.kind != TokenizerKind::kNone) {
     TRY(tokenizer, Tokenizer::Create(model.tokenizer));
   }
-  SessionOptions session_options{.threads = options.threads, .outputs = {TaskOutput(model)},
-                                 .kernels = options.kernels};
+  SessionOptions session_options{
+      .threads = options.threads, .outputs = {TaskOutput(model)}, .kernels = options.kernels};
   for (const std::string& name : options.raw_outputs) {
     auto& names = session_options.outputs;
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -51,8 +51,8 @@ Result<Predictor> Predictor::Create(const Model& model, PredictorOptions options
   return Predictor(model, std::move(options), std::move(tokenizer), std::move(session));
 }
 
-Predictor::Predictor(const Model& model, PredictorOptions options, std::optional<Tokenizer> tokenizer,
-                     Session session)
+Predictor::Predictor(const Model& model, PredictorOptions options,
+                     std::optional<Tokenizer> tokenizer, Session session)
     : model_(&model),
       options_(std::move(options)),
       tokenizer_(std::move(tokenizer)),
@@ -120,8 +120,9 @@ Status Predictor::EncodeText(size_t index, const PredictorInput& input) {
   }
   for (Encoding& encoding : encodings) {
     const bool nothing = !encoding.ids.empty() && encoding.attention_mask[0] == 0;
-    batch_.Add(encoding.ids, encoding.type_ids,
-               nothing ? std::span<const uint8_t>(encoding.attention_mask) : std::span<const uint8_t>());
+    batch_.Add(
+        encoding.ids, encoding.type_ids,
+        nothing ? std::span<const uint8_t>(encoding.attention_mask) : std::span<const uint8_t>());
     sequences_.push_back({.input = index, .encoding = std::move(encoding)});
   }
   return {};
@@ -135,16 +136,28 @@ void Predictor::Decode(const Sequence& sequence, size_t row, Prediction& out) co
   out.invalid_bytes = std::max(out.invalid_bytes, sequence.encoding.invalid_bytes);
   const OutputView result = session_.output(0);
   switch (model_->task) {
-    case Task::kSingleLabel: out.scores = Softmax(result.row(row)); break;
+    case Task::kSingleLabel:
+      out.scores = Softmax(result.row(row));
+      break;
     case Task::kMultiLabel:
       for (const float logit : result.row(row)) out.scores.push_back(Sigmoid(logit));
       break;
-    case Task::kRegression: out.scores.assign(result.row(row).begin(), result.row(row).end()); break;
-    case Task::kTokenLabels: DecodeTokens(sequence, result, first, out); break;
-    case Task::kAnswers: DecodeAnswer(sequence, result, first, out); break;
+    case Task::kRegression:
+      out.scores.assign(result.row(row).begin(), result.row(row).end());
+      break;
+    case Task::kTokenLabels:
+      DecodeTokens(sequence, result, first, out);
+      break;
+    case Task::kAnswers:
+      DecodeAnswer(sequence, result, first, out);
+      break;
     case Task::kMaskedLm:
-    case Task::kPretraining: DecodeMasked(sequence, result, first, out); break;
-    case Task::kFeatures: DecodeEmbedding(sequence, result, row, first, out); break;
+    case Task::kPretraining:
+      DecodeMasked(sequence, result, first, out);
+      break;
+    case Task::kFeatures:
+      DecodeEmbedding(sequence, result, row, first, out);
+      break;
   }
   // A long context has several windows; what is handed out raw is the first.
   if (!out.raw.empty()) return;
@@ -185,8 +198,8 @@ void Predictor::DecodeAnswer(const Sequence& sequence, const OutputView& logits,
   // Tokens that may be part of an answer: the context's; for ready ids every attended one of type 1, or
   // every attended one where no token has type 1.
   std::vector<size_t> candidates;
-  const bool typed = std::find(encoding.type_ids.begin(), encoding.type_ids.end(), 1) !=
-                     encoding.type_ids.end();
+  const bool typed =
+      std::find(encoding.type_ids.begin(), encoding.type_ids.end(), 1) != encoding.type_ids.end();
   for (size_t t = 0; t < encoding.ids.size(); ++t) {
     const bool context = sequence.ready_ids
                              ? Attended(encoding, t) && (!typed || encoding.type_ids[t] == 1)
@@ -226,8 +239,8 @@ void Predictor::DecodeMasked(const Sequence& sequence, const OutputView& logits,
     const auto better = [&](int32_t a, int32_t b) {
       return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)];
     };
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
-                      better);
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count),
+                      order.end(), better);
     MaskedToken masked;
     masked.token = t;
     if (!sequence.ready_ids) masked.range = encoding.offsets[t];

@@ -89,8 +89,8 @@ struct PredictorOptions {
   const Kernels* kernels = nullptr;
   // Graph outputs to hand out as they are, beside the task's result.
   std::vector<std::string> raw_outputs;
-  size_t max_length = 0;            // tokens; 0: the model's limit
-  size_t answer_window = 384;       // tokens per window of a long context, and their overlap
+  size_t max_length = 0;       // tokens; 0: the model's limit
+  size_t answer_window = 384;  // tokens per window of a long context, and their overlap
   size_t answer_stride = 128;
   size_t max_answer_tokens = 30;
   size_t masked_candidates = 5;
@@ -124,8 +124,8 @@ class Predictor {
                     Prediction& out) const;
   void DecodeMasked(const Sequence& sequence, const OutputView& logits, size_t first,
                     Prediction& out) const;
-  void DecodeEmbedding(const Sequence& sequence, const OutputView& features, size_t row, size_t first,
-                       Prediction& out) const;
+  void DecodeEmbedding(const Sequence& sequence, const OutputView& features, size_t row,
+                       size_t first, Prediction& out) const;
 
   const Model* model_;
   PredictorOptions options_;

@@ -19,15 +19,16 @@ constexpr int64_t kWidth = 16;
 TokenizerSpec Vocabulary() {
   TokenizerSpec spec;
   spec.kind = TokenizerKind::kWordPiece;
-  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "bad", "##ly",
-                 "where", "is", "it", "in", "paris", ".", "?"};
+  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a",     "fine", "film", "bad",
+                 "##ly",  "where", "is",    "it",    "in",     "paris", ".",    "?"};
   spec.pad_id = 0;
   spec.unknown_id = 1;
   spec.cls_id = 2;
   spec.sep_id = 3;
   spec.mask_id = 4;
   for (int32_t id = 0; id < 5; ++id) {
-    spec.added_tokens.push_back({.id = id, .text = spec.pieces[static_cast<size_t>(id)], .special = true});
+    spec.added_tokens.push_back(
+        {.id = id, .text = spec.pieces[static_cast<size_t>(id)], .special = true});
   }
   spec.model_max_length = 24;
   return spec;
@@ -42,9 +43,10 @@ Model MakeModel(Task task, int64_t outputs) {
   Builder b;
   const ValueId ids = b.Input(kInputIds);
   const ValueId types = b.Input(kTokenTypeIds);
-  ValueId x = b.Add(OpKind::kAdd, "sum",
-                    {b.Add(OpKind::kEmbedding, "words", {ids}, {weights.Table("words", 17, kWidth)}),
-                     b.Add(OpKind::kEmbedding, "types", {types}, {weights.Table("types", 2, kWidth)})});
+  ValueId x =
+      b.Add(OpKind::kAdd, "sum",
+            {b.Add(OpKind::kEmbedding, "words", {ids}, {weights.Table("words", 17, kWidth)}),
+             b.Add(OpKind::kEmbedding, "types", {types}, {weights.Table("types", 2, kWidth)})});
   b.Output("last_hidden_state", x);
   const bool per_sequence =
       task == Task::kSingleLabel || task == Task::kMultiLabel || task == Task::kRegression;
@@ -65,7 +67,8 @@ std::vector<Prediction> Predict(const Model& model, const std::vector<PredictorI
 }
 
 TEST(Predictor, GivesProbabilitiesThatSumToOne) {
-  const auto results = Predict(MakeModel(Task::kSingleLabel, 3), {{.text = "a fine film"}, {.text = ""}});
+  const auto results =
+      Predict(MakeModel(Task::kSingleLabel, 3), {{.text = "a fine film"}, {.text = ""}});
   ASSERT_THAT(results, SizeIs(2));
   for (const Prediction& p : results) {
     ASSERT_THAT(p.scores, SizeIs(3));
@@ -113,8 +116,9 @@ TEST(Predictor, ReadsALongContextInWindows) {
   const Model model = MakeModel(Task::kAnswers, 2);
   std::string context;
   for (int i = 0; i < 60; ++i) context += "a bad film ";
-  const auto results = Predict(model, {{.text = "where is it?", .pair = context}, {.text = "it?", .pair = "a"}},
-                               {.answer_stride = 4});
+  const auto results =
+      Predict(model, {{.text = "where is it?", .pair = context}, {.text = "it?", .pair = "a"}},
+              {.answer_stride = 4});
   EXPECT_GT(results[0].tokens_in, 180u) << "every token of the context, and the question each time";
   EXPECT_TRUE(results[1].answer.has_value());
 }
@@ -143,8 +147,10 @@ TEST(Predictor, MeansTheAttendedTokensWhereNothingPools) {
 
 TEST(Predictor, GivesTheSameAloneAndInABatch) {
   const Model model = MakeModel(Task::kSingleLabel, 3);
-  const std::vector<PredictorInput> inputs = {
-      {.text = "a fine film"}, {.text = "bad", .pair = "film"}, {.ids = {2, 7, 8, 3}}, {.text = "it is."}};
+  const std::vector<PredictorInput> inputs = {{.text = "a fine film"},
+                                              {.text = "bad", .pair = "film"},
+                                              {.ids = {2, 7, 8, 3}},
+                                              {.text = "it is."}};
   const auto together = Predict(model, inputs, {.threads = 2});
   for (size_t i = 0; i < inputs.size(); ++i) {
     EXPECT_EQ(Predict(model, {inputs[i]})[0].scores, together[i].scores) << i;

@@ -12,7 +12,9 @@ namespace {
 void EmbedRow(const Tensor& table, size_t row, size_t width, float* y) {
   const std::byte* source = table.data().data() + row * width * DTypeBytes(table.dtype());
   switch (table.dtype()) {
-    case DType::kF32: std::memcpy(y, source, width * sizeof(float)); break;
+    case DType::kF32:
+      std::memcpy(y, source, width * sizeof(float));
+      break;
     case DType::kF16:
       for (size_t i = 0; i < width; ++i) {
         uint16_t half;
@@ -26,7 +28,8 @@ void EmbedRow(const Tensor& table, size_t row, size_t width, float* y) {
       for (size_t i = 0; i < width; ++i) y[i] = scale * static_cast<float>(q[i]);
       break;
     }
-    default: THIMBLE_CHECK(false);  // the shape rule of embedding allows no other
+    default:
+      THIMBLE_CHECK(false);  // the shape rule of embedding allows no other
   }
 }
 
@@ -45,8 +48,8 @@ void EmbedRows(const Tensor& table, std::span<const int32_t> ids, float* y, size
   }
 }
 
-void TrigramRows(const float* x, size_t x_stride, size_t width, const PackedBatch& batch, size_t first,
-                 size_t rows, float* y, size_t y_stride) {
+void TrigramRows(const float* x, size_t x_stride, size_t width, const PackedBatch& batch,
+                 size_t first, size_t rows, float* y, size_t y_stride) {
   size_t sequence = SequenceOf(batch.offsets, first);
   const size_t bytes = width * sizeof(float);
   for (size_t i = 0; i < rows; ++i) {

@@ -16,8 +16,8 @@ namespace thimble {
 void EmbedRows(const Tensor& table, std::span<const int32_t> ids, float* y, size_t y_stride);
 
 // y[i] = next | current | previous token of row `first + i` inside its sequence, zero beyond its ends.
-void TrigramRows(const float* x, size_t x_stride, size_t width, const PackedBatch& batch, size_t first,
-                 size_t rows, float* y, size_t y_stride);
+void TrigramRows(const float* x, size_t x_stride, size_t width, const PackedBatch& batch,
+                 size_t first, size_t rows, float* y, size_t y_stride);
 
 // y[i] = first token of sequence `first + i`.
 void PoolFirstRows(const float* x, size_t x_stride, size_t width, const PackedBatch& batch,

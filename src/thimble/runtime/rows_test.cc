@@ -25,8 +25,9 @@ TEST(Rows, LooksUpEveryTableType) {
   EXPECT_THAT(y, ElementsAre(5, 6, -1, 1, 2, -1));
   EmbedRows(Tensor::Copy(DType::kF16, {3, 2}, std::as_bytes(std::span(halves))), ids, y.data(), 3);
   EXPECT_THAT(y, ElementsAre(5, 6, -1, 1, 2, -1));
-  EmbedRows(Tensor::Copy(DType::kI8, {3, 2}, std::as_bytes(std::span(q))).WithScales(scales, nullptr),
-            ids, y.data(), 3);
+  EmbedRows(
+      Tensor::Copy(DType::kI8, {3, 2}, std::as_bytes(std::span(q))).WithScales(scales, nullptr),
+      ids, y.data(), 3);
   EXPECT_THAT(y, ElementsAre(20, 24, -1, 1, 2, -1));
 }
 

@@ -29,7 +29,7 @@ class Arena {
   void Reserve(size_t bytes) {
     if (bytes <= bytes_) return;
     memory_.reset();
-    memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kAlignment})));
+    memory_.reset(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment})));
     bytes_ = bytes;
   }
   std::byte* data() const { return memory_.get(); }
@@ -37,7 +37,7 @@ class Arena {
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
   };
   std::unique_ptr<std::byte, Free> memory_;
   size_t bytes_ = 0;
@@ -324,27 +324,46 @@ class Session::Impl {
         L2NormalizeRows(in.data, in.stride, step.in.width, block.rows, out.data, out.stride);
         break;
       case StepKind::kQuantize:
-        kernels_.quantize_rows({.x = in.data, .x_stride = in.stride, .rows = block.rows,
-                                .width = step.in.width, .q = block.Quantized(step.quantized),
+        kernels_.quantize_rows({.x = in.data,
+                                .x_stride = in.stride,
+                                .rows = block.rows,
+                                .width = step.in.width,
+                                .q = block.Quantized(step.quantized),
                                 .q_stride = block.segment->quantized_slots[step.quantized],
                                 .scales = block.Scales(step.quantized)});
         break;
-      case StepKind::kLinear: RunLinear(step, block, in, in2, out); break;
-      case StepKind::kLayerNorm:
-        kernels_.layer_norm({.x = in.data, .x_stride = in.stride, .rows = block.rows,
-                             .width = step.in.width, .weight = step.gamma, .bias = step.beta,
-                             .epsilon = step.epsilon, .y = out.data, .y_stride = out.stride});
+      case StepKind::kLinear:
+        RunLinear(step, block, in, in2, out);
         break;
-      case StepKind::kAffine: kernels_.affine(rows_args, step.gamma, step.beta); break;
-      case StepKind::kActivation: kernels_.activation(rows_args, step.activation); break;
-      case StepKind::kAdd: kernels_.add(rows_args, in2.data, in2.stride); break;
-      case StepKind::kAttention: THIMBLE_CHECK(false);  // a segment of its own
+      case StepKind::kLayerNorm:
+        kernels_.layer_norm({.x = in.data,
+                             .x_stride = in.stride,
+                             .rows = block.rows,
+                             .width = step.in.width,
+                             .weight = step.gamma,
+                             .bias = step.beta,
+                             .epsilon = step.epsilon,
+                             .y = out.data,
+                             .y_stride = out.stride});
+        break;
+      case StepKind::kAffine:
+        kernels_.affine(rows_args, step.gamma, step.beta);
+        break;
+      case StepKind::kActivation:
+        kernels_.activation(rows_args, step.activation);
+        break;
+      case StepKind::kAdd:
+        kernels_.add(rows_args, in2.data, in2.stride);
+        break;
+      case StepKind::kAttention:
+        THIMBLE_CHECK(false);  // a segment of its own
     }
   }
 
-  void RunLinear(const Step& step, const Block& block, Matrix in, Matrix residual, Matrix out) const {
-    const Epilogue epilogue{step.bias, residual.data, residual.stride,
-                            step.gamma, step.beta,    step.activation};
+  void RunLinear(const Step& step, const Block& block, Matrix in, Matrix residual,
+                 Matrix out) const {
+    const Epilogue epilogue{step.bias,  residual.data, residual.stride,
+                            step.gamma, step.beta,     step.activation};
     const auto cols = static_cast<size_t>(step.weight->dim(0));
     const auto inputs = static_cast<size_t>(step.weight->dim(1));
     const std::byte* weight = step.weight->data().data();
@@ -354,13 +373,23 @@ class Session::Impl {
                             .a_scales = block.Scales(step.quantized),
                             .weight = reinterpret_cast<const int8_t*>(weight),
                             .weight_scales = step.weight->scales().data(),
-                            .rows = block.rows, .cols = cols, .inputs = inputs,
-                            .c = out.data, .c_stride = out.stride, .epilogue = epilogue});
+                            .rows = block.rows,
+                            .cols = cols,
+                            .inputs = inputs,
+                            .c = out.data,
+                            .c_stride = out.stride,
+                            .epilogue = epilogue});
       return;
     }
-    const LinearArgs args{.a = in.data, .a_stride = in.stride, .weight = weight,
-                          .rows = block.rows, .cols = cols, .inputs = inputs,
-                          .c = out.data, .c_stride = out.stride, .epilogue = epilogue};
+    const LinearArgs args{.a = in.data,
+                          .a_stride = in.stride,
+                          .weight = weight,
+                          .rows = block.rows,
+                          .cols = cols,
+                          .inputs = inputs,
+                          .c = out.data,
+                          .c_stride = out.stride,
+                          .epilogue = epilogue};
     (step.weight->dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
   }
 
@@ -384,7 +413,8 @@ class Session::Impl {
     const size_t tasks = packed_.sequences() * heads;
     // Small tasks are handed out in groups.
     const double macs_per_task = macs / static_cast<double>(tasks);
-    const auto group = static_cast<size_t>(std::max(1.0, kMinTaskMacs / std::max(macs_per_task, 1.0)));
+    const auto group =
+        static_cast<size_t>(std::max(1.0, kMinTaskMacs / std::max(macs_per_task, 1.0)));
     pool_.ParallelFor((tasks + group - 1) / group, [&](size_t g, size_t thread) {
       Timed(step_index, thread, [&] {
         for (size_t t = g * group; t < std::min(tasks, (g + 1) * group); ++t) {

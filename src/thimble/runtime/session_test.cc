@@ -101,8 +101,8 @@ TEST_P(SessionOfType, GivesTheSameBitsHoweverItRuns) {
   for (const Kernels* kernels : AvailableKernels()) {
     if (!kernels->fused) continue;
     for (const int threads : {1, 3}) {
-      const auto got =
-          RunOnce(graph, sequences, {.threads = threads, .outputs = kAllOutputs, .kernels = kernels});
+      const auto got = RunOnce(graph, sequences,
+                               {.threads = threads, .outputs = kAllOutputs, .kernels = kernels});
       EXPECT_EQ(got, want) << kernels->name << ", " << threads << " threads";
     }
   }

@@ -17,8 +17,10 @@ bool IsRowwise(OpKind op) {
     case OpKind::kAffine:
     case OpKind::kActivation:
     case OpKind::kAdd:
-    case OpKind::kL2Normalize: return true;
-    default: return false;
+    case OpKind::kL2Normalize:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -92,7 +94,8 @@ class Rewrite {
       inputs.push_back(sinks && !keys_or_values ? First(node.inputs[i])
                                                 : all_[Index(node.inputs[i])]);
     }
-    const ValueId out = builder_.Add(node.op, node.name, std::move(inputs), node.weights, node.attrs);
+    const ValueId out =
+        builder_.Add(node.op, node.name, std::move(inputs), node.weights, node.attrs);
     (sinks ? first_ : all_)[Index(node.output)] = out;
   }
 
@@ -111,7 +114,8 @@ Result<Graph> SinkPooling(const Graph& graph, std::span<const std::string_view> 
     if (output == nullptr) {
       std::string known;
       for (const GraphOutput& o : graph.outputs) known += (known.empty() ? "" : ", ") + o.name;
-      return InvalidArgument("the model has no output '" + std::string(name) + "'; it has " + known);
+      return InvalidArgument("the model has no output '" + std::string(name) + "'; it has " +
+                             known);
     }
     wanted.push_back(*output);
   }

@@ -13,7 +13,8 @@ namespace thimble {
 
 class TestGraph {
  public:
-  explicit TestGraph(DType weights = DType::kF32, uint32_t seed = 1) : weights_(weights), rng_(seed) {}
+  explicit TestGraph(DType weights = DType::kF32, uint32_t seed = 1)
+      : weights_(weights), rng_(seed) {}
 
   std::vector<float> Random(size_t n, float spread, float center = 0) {
     std::uniform_real_distribution<float> uniform(center - spread, center + spread);
@@ -39,7 +40,8 @@ class TestGraph {
                                              Random(static_cast<size_t>(rows * width), 1.0f)))};
   }
 
-  ValueId Linear(Builder& b, const std::string& name, ValueId x, int64_t outputs, bool bias = true) {
+  ValueId Linear(Builder& b, const std::string& name, ValueId x, int64_t outputs,
+                 bool bias = true) {
     std::vector<Weight> weights{Matrix(name + ".weight", outputs, b.type(x).width)};
     if (bias) weights.push_back(Vector(name + ".bias", outputs));
     return b.Add(OpKind::kLinear, name, {x}, std::move(weights));
@@ -49,8 +51,8 @@ class TestGraph {
     const int64_t width = b.type(x).width;
     Attributes attrs = NoAttrs{};
     if (op == OpKind::kLayerNorm) attrs = LayerNormAttrs{1e-5};
-    return b.Add(op, name, {x}, {Vector(name + ".weight", width, 1.0f), Vector(name + ".bias", width)},
-                 attrs);
+    return b.Add(op, name, {x},
+                 {Vector(name + ".weight", width, 1.0f), Vector(name + ".bias", width)}, attrs);
   }
 
   // Two blocks with everything a MobileBERT and a BERT have; widths that are no multiples of 16.
@@ -73,8 +75,8 @@ class TestGraph {
     b.Output("last_hidden_state", x);
     ValueId pooled = b.Add(OpKind::kPool, "first", {x}, {}, PoolAttrs{PoolKind::kFirst});
     pooled = Linear(b, "pooler", pooled, kHidden);
-    pooled = b.Add(OpKind::kActivation, "pooler_tanh", {pooled}, {},
-                   ActivationAttrs{Activation::kTanh});
+    pooled =
+        b.Add(OpKind::kActivation, "pooler_tanh", {pooled}, {}, ActivationAttrs{Activation::kTanh});
     b.Output("logits", Linear(b, "classifier", pooled, 3));
     ValueId mean = b.Add(OpKind::kPool, "mean", {x}, {}, PoolAttrs{PoolKind::kMean});
     b.Output("embedding", b.Add(OpKind::kL2Normalize, "unit", {mean}));

@@ -42,7 +42,8 @@ double Latency::mean() const {
          static_cast<double>(seconds_.size());
 }
 
-Result<Latency> MeasureLatency(Session& session, const Batch& batch, const LatencyOptions& options) {
+Result<Latency> MeasureLatency(Session& session, const Batch& batch,
+                               const LatencyOptions& options) {
   for (int i = 0; i < options.warmup_runs; ++i) TRY_VOID(session.Run(batch));
   std::vector<double> seconds;
   const auto enough = [&, start = Clock::now()] {

@@ -11,9 +11,9 @@
 namespace thimble {
 
 struct LatencyOptions {
-  double seconds = 2;    // of measuring, after the warm-up
+  double seconds = 2;  // of measuring, after the warm-up
   int warmup_runs = 3;
-  int runs = 0;          // exactly so many; 0: as many as fit into `seconds`, at least 5
+  int runs = 0;  // exactly so many; 0: as many as fit into `seconds`, at least 5
 };
 
 // Run times, shortest first.

@@ -13,7 +13,8 @@ enum class MultiplyKind : uint8_t { kFloat32, kInt8 };
 // with the best instructions of instruction set `isa` (a name of runtime/kernels, e.g. "avx2").
 // Takes about `seconds`; the best of several slices, since machines are shared.
 // Zero if this build or processor does not know the instruction set.
-double MeasureMultiplyPeak(MultiplyKind kind, std::string_view isa, int threads, double seconds = 0.1);
+double MeasureMultiplyPeak(MultiplyKind kind, std::string_view isa, int threads,
+                           double seconds = 0.1);
 
 // Bytes per second that `threads` threads read from a buffer far larger than the caches.
 double MeasureReadBandwidth(int threads, double seconds = 0.2);

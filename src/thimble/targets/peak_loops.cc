@@ -45,8 +45,7 @@ using Int8Vector = __m512i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm512_setzero_si512(); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
   asm volatile("" : "+v"(a), "+v"(w));  // or the product would be taken out of the loop
-  return _mm512_add_epi32(
-      acc, _mm512_madd_epi16(_mm512_maddubs_epi16(a, w), _mm512_set1_epi16(1)));
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(a, w), _mm512_set1_epi16(1)));
 }
 #elif HWY_TARGET == HWY_AVX2
 #define THIMBLE_PEAK_INT8 1
@@ -54,8 +53,7 @@ using Int8Vector = __m256i;
 HWY_INLINE Int8Vector ZeroInt8() { return _mm256_setzero_si256(); }
 HWY_INLINE Int8Vector DotInt8(Int8Vector acc, Int8Vector a, Int8Vector w) {
   asm volatile("" : "+x"(a), "+x"(w));
-  return _mm256_add_epi32(
-      acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)));
 }
 #elif HWY_TARGET == HWY_SSE4
 #define THIMBLE_PEAK_INT8 1

@@ -20,7 +20,8 @@ size_t LastCharacter(std::string_view text) {
 }
 
 bool EndsWithWord(std::string_view text) {
-  return !text.empty() && HasFlag(DecodeUtf8(text, LastCharacter(text)).code_point, UnicodeFlags::kWord);
+  return !text.empty() &&
+         HasFlag(DecodeUtf8(text, LastCharacter(text)).code_point, UnicodeFlags::kWord);
 }
 
 // Where the white space at the end of the text begins, and at its start ends.

@@ -7,8 +7,8 @@
 // category has changed since 8.0 is listed here; lower-case letters that are younger than ICU are listed
 // too. tools/compare_tokenizers.mjs checks all 1,114,112 code points against the library itself, and
 // unicode_test.cc that another ICU writes the same tables.
-#include <unicode/normalizer2.h>
 #include <unicode/locid.h>
+#include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
 
@@ -51,16 +51,9 @@ struct Younger {
   int32_t to_lower;     // added to it
 };
 constexpr Younger kYoungerLetters[] = {
-    {0x1C89, 0x1C89, 1},
-    {0xA7CB, 0xA7CB, -42343},
-    {0xA7CC, 0xA7CC, 1},
-    {0xA7CE, 0xA7CE, 1},
-    {0xA7D2, 0xA7D2, 1},
-    {0xA7D4, 0xA7D4, 1},
-    {0xA7DA, 0xA7DA, 1},
-    {0xA7DC, 0xA7DC, -42561},
-    {0x10D50, 0x10D65, 32},
-    {0x16EA0, 0x16EB8, 27},
+    {0x1C89, 0x1C89, 1},    {0xA7CB, 0xA7CB, -42343}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1},
+    {0xA7D2, 0xA7D2, 1},    {0xA7D4, 0xA7D4, 1},      {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, -42561},
+    {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27},
 };
 
 // Parts of words (as regular expressions see them) younger than Unicode 15.0, up to 16.
@@ -132,7 +125,9 @@ std::vector<uint32_t> LowerCase(UChar32 c) {
   return out.size() == 1 && out[0] == static_cast<uint32_t>(c) ? std::vector<uint32_t>() : out;
 }
 
-uint8_t CombiningClass(UChar32 c) { return AgeInTenths(c) > kNormalizationAge ? 0 : u_getCombiningClass(c); }
+uint8_t CombiningClass(UChar32 c) {
+  return AgeInTenths(c) > kNormalizationAge ? 0 : u_getCombiningClass(c);
+}
 
 bool IsWord(UChar32 c) {
   if (InRanges(kYoungerWords, c)) return true;
@@ -182,7 +177,8 @@ void PrintFlags() {
     if (fresh) flags.insert(flags.end(), block.begin(), block.end());
     index.push_back(static_cast<uint8_t>(found->second));
   }
-  if (blocks.size() > 256) std::fprintf(stderr, "too many blocks: %zu\n", blocks.size()), std::abort();
+  if (blocks.size() > 256)
+    std::fprintf(stderr, "too many blocks: %zu\n", blocks.size()), std::abort();
   PrintArray("uint8_t", "kFlagBlockIndex", index);
   PrintArray("uint8_t", "kFlagBlocks", flags);
 }

@@ -20,7 +20,8 @@ using Ids = std::vector<int32_t>;
 
 std::string GoldenFolder() {
   const char* shared = std::getenv("THIMBLE_SHARED");
-  const std::string root = shared != nullptr ? shared : std::string(THIMBLE_SOURCE_DIR) + "/../shared";
+  const std::string root =
+      shared != nullptr ? shared : std::string(THIMBLE_SOURCE_DIR) + "/../shared";
   return root + "/goldens/hf/tokenizer/";
 }
 
@@ -43,7 +44,8 @@ Tokenizer MakeTokenizer(const Json& config) {
   spec.basic_tokenize = arguments.value("do_basic_tokenize", true);
   spec.lower_case = arguments.value("do_lower_case", true);
   spec.chinese_chars = arguments.value("tokenize_chinese_chars", true);
-  if (arguments.contains("strip_accents")) spec.strip_accents = arguments["strip_accents"].get<bool>();
+  if (arguments.contains("strip_accents"))
+    spec.strip_accents = arguments["strip_accents"].get<bool>();
   spec.never_split = arguments.value("never_split", std::vector<std::string>());
   spec.unknown_id = ids.at("[UNK]");
   spec.cls_id = ids.at("[CLS]");
@@ -56,7 +58,8 @@ Tokenizer MakeTokenizer(const Json& config) {
   // The slow tokenizer finds these after lower-casing.
   auto next = static_cast<int32_t>(spec.pieces.size());
   for (const Json& token : config["additional_special_tokens"]) {
-    spec.added_tokens.push_back({.id = next++, .text = token.get<std::string>(), .special = true, .normalized = true});
+    spec.added_tokens.push_back(
+        {.id = next++, .text = token.get<std::string>(), .special = true, .normalized = true});
   }
   auto tokenizer = Tokenizer::Create(std::move(spec));
   EXPECT_TRUE(tokenizer.has_value());
@@ -91,7 +94,8 @@ class GoldenLines : public ::testing::Test {
     return line.contains(place);
   }
   static Ids RustIds(const Json& line, const std::string& config) {
-    const Json& place = Differs(line, config) ? line["rust_differs"][AsRust(config)] : line["configs"][config];
+    const Json& place =
+        Differs(line, config) ? line["rust_differs"][AsRust(config)] : line["configs"][config];
     return place["ids"].get<Ids>();
   }
 
@@ -170,17 +174,20 @@ TEST_F(GoldenLines, Pairs) {
       } else {
         const Json& pair32 = expected["pair32"];
         EXPECT_EQ(cut->ids, pair32["input_ids"].get<Ids>()) << config << ", line " << line["id"];
-        EXPECT_EQ(cut->type_ids, pair32["token_type_ids"].get<Ids>()) << config << ", " << line["id"];
+        EXPECT_EQ(cut->type_ids, pair32["token_type_ids"].get<Ids>())
+            << config << ", " << line["id"];
         EXPECT_EQ(cut->attention_mask, pair32["attention_mask"].get<std::vector<uint8_t>>());
       }
 
-      for (const auto& [key, truncation] : {std::pair{"pair32_only_first", Truncation::kOnlyFirst},
-                                            std::pair{"pair32_only_second", Truncation::kOnlySecond}}) {
+      for (const auto& [key, truncation] :
+           {std::pair{"pair32_only_first", Truncation::kOnlyFirst},
+            std::pair{"pair32_only_second", Truncation::kOnlySecond}}) {
         if (!expected.contains(key) || differs) continue;
         const auto got = tokenizer.EncodePair(
             first, second, {.truncation = truncation, .max_length = 32, .pad_to = 32});
         ASSERT_TRUE(got.has_value()) << key << ", line " << line["id"];
-        EXPECT_EQ(got->ids, expected[key].get<Ids>()) << config << ' ' << key << ", line " << line["id"];
+        EXPECT_EQ(got->ids, expected[key].get<Ids>())
+            << config << ' ' << key << ", line " << line["id"];
       }
     }
   }

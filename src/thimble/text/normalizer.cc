@@ -25,7 +25,8 @@ class Decomposer {
     const size_t count = Decompose(c, parts);
     if (CombiningClassOf(parts[0]) == 0) Flush();
     originals_.push_back(range);
-    for (size_t i = 0; i < count; ++i) pending_.push_back({parts[i], CombiningClassOf(parts[i]), i != 0});
+    for (size_t i = 0; i < count; ++i)
+      pending_.push_back({parts[i], CombiningClassOf(parts[i]), i != 0});
   }
 
   void Flush() {
@@ -35,8 +36,8 @@ class Decomposer {
         ++begin;
         continue;
       }
-      const auto end = std::find_if(begin, pending_.end(),
-                                    [](const Part& p) { return p.combining_class == 0; });
+      const auto end =
+          std::find_if(begin, pending_.end(), [](const Part& p) { return p.combining_class == 0; });
       std::stable_sort(begin, end, [](const Part& a, const Part& b) {
         return a.combining_class < b.combining_class;
       });
@@ -80,7 +81,8 @@ void Filter(std::vector<NormalCharacter>& text, size_t from, const Keep& keep) {
 
 // Where a lower case has several characters (U+0130) what follows has to move.
 void LowerCaseGrowing(std::vector<NormalCharacter>& text, size_t from) {
-  const std::vector<NormalCharacter> rest(text.begin() + static_cast<std::ptrdiff_t>(from), text.end());
+  const std::vector<NormalCharacter> rest(text.begin() + static_cast<std::ptrdiff_t>(from),
+                                          text.end());
   text.resize(from);
   for (const NormalCharacter& c : rest) {
     const std::span<const uint32_t> lower = LowerCaseOf(c.code_point);

@@ -117,8 +117,8 @@ class Server {
       TRY(const Encoding encoding, tokenizer_->Encode(text, OptionsFrom(request)));
       return ToJson(encoding);
     }
-    TRY(const Encoding encoding, tokenizer_->EncodePair(text, request["pair"].get<std::string>(),
-                                                        OptionsFrom(request)));
+    TRY(const Encoding encoding,
+        tokenizer_->EncodePair(text, request["pair"].get<std::string>(), OptionsFrom(request)));
     return ToJson(encoding);
   }
 
@@ -151,10 +151,9 @@ class Server {
 
   Result<Json> Windows(const Json& request) {
     TRY(const std::vector<Encoding> windows,
-        tokenizer_->EncodeWindows(request["question"].get<std::string>(),
-                                  request["context"].get<std::string>(),
-                                  request.value("max_length", size_t{0}),
-                                  request.value("stride", size_t{0})));
+        tokenizer_->EncodeWindows(
+            request["question"].get<std::string>(), request["context"].get<std::string>(),
+            request.value("max_length", size_t{0}), request.value("stride", size_t{0})));
     Json out = Json::array();
     for (const Encoding& window : windows) out.push_back(ToJson(window));
     return Json{{"windows", out}};
@@ -173,8 +172,7 @@ int main() {
   std::string line;
   while (std::getline(std::cin, line)) {
     const auto answer = server.Answer(thimble::Json::parse(line));
-    const thimble::Json out =
-        answer ? *answer : thimble::Json{{"error", answer.error().message()}};
+    const thimble::Json out = answer ? *answer : thimble::Json{{"error", answer.error().message()}};
     std::cout << out.dump() << '\n' << std::flush;
   }
 }

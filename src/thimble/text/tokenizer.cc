@@ -100,8 +100,9 @@ class Tokenizer::Impl {
 
   size_t MaxLength(const EncodeOptions& options) const {
     if (options.truncation == Truncation::kNone) return 0;
-    return options.max_length != 0 ? options.max_length
-                                   : static_cast<size_t>(std::max<int64_t>(spec_.model_max_length, 0));
+    return options.max_length != 0
+               ? options.max_length
+               : static_cast<size_t>(std::max<int64_t>(spec_.model_max_length, 0));
   }
 
   Encoding Assemble(const Slice& first, const Slice* second, const EncodeOptions& options) const {
@@ -205,8 +206,8 @@ Result<Encoding> Tokenizer::EncodePair(std::string_view first, std::string_view 
       const size_t excess = total - budget;
       size_t& cut = options.truncation == Truncation::kOnlyFirst ? keep.first : keep.second;
       if (cut <= excess) {
-        return InvalidArgument("the text to truncate has " + std::to_string(cut) +
-                               " tokens, " + std::to_string(excess) + " would have to go");
+        return InvalidArgument("the text to truncate has " + std::to_string(cut) + " tokens, " +
+                               std::to_string(excess) + " would have to go");
       }
       cut -= excess;
     }
@@ -233,8 +234,8 @@ Result<std::vector<Encoding>> Tokenizer::EncodeWindows(std::string_view question
   const size_t asked = cut ? std::min(a.ids.size(), room / 2) : a.ids.size();
   const size_t part = room - std::min(asked, room);
   if (!fits && part <= stride) {
-    return InvalidArgument("windows of " + std::to_string(max_length) + " tokens cannot overlap by " +
-                           std::to_string(stride));
+    return InvalidArgument("windows of " + std::to_string(max_length) +
+                           " tokens cannot overlap by " + std::to_string(stride));
   }
   std::vector<Encoding> windows;
   for (size_t begin = 0;; begin += part - stride) {

@@ -26,9 +26,9 @@ enum class TokenizerKind : uint8_t {
 struct AddedToken {
   int32_t id = 0;
   std::string text;
-  bool special = false;      // matched in the raw text and never normalized
-  bool normalized = false;   // matched after normalization
-  bool single_word = false;  // only between word boundaries
+  bool special = false;                 // matched in the raw text and never normalized
+  bool normalized = false;              // matched after normalization
+  bool single_word = false;             // only between word boundaries
   bool lstrip = false, rstrip = false;  // takes the white space beside it along
   bool operator==(const AddedToken&) const = default;
 };

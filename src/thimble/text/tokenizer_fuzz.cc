@@ -37,8 +37,10 @@ class Bytes {
 TokenizerSpec SpecFrom(Bytes& bytes) {
   TokenizerSpec spec;
   spec.kind = TokenizerKind::kWordPiece;
-  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", "b", "##b", "ab", "##ab", "i",
-                 "##i", ".", "!", "\xE4\xB8\xAD", "e", "##e", "\xC3\xA9", "##\xC3\xA9", "##\xE0\xA5\x8D"};
+  spec.pieces = {
+      "[PAD]", "[UNK]",        "[CLS]", "[SEP]", "[MASK]",   "a",          "##a",
+      "b",     "##b",          "ab",    "##ab",  "i",        "##i",        ".",
+      "!",     "\xE4\xB8\xAD", "e",     "##e",   "\xC3\xA9", "##\xC3\xA9", "##\xE0\xA5\x8D"};
   spec.pad_id = 0, spec.unknown_id = 1, spec.cls_id = 2, spec.sep_id = 3, spec.mask_id = 4;
   spec.added_tokens.push_back({.id = 4, .text = "[MASK]", .special = true});
   const uint8_t how = bytes.Next();
@@ -55,7 +57,8 @@ TokenizerSpec SpecFrom(Bytes& bytes) {
                                  .single_word = (token & 16) != 0,
                                  .lstrip = (token & 32) != 0,
                                  .rstrip = (token & 64) != 0});
-    for (int count = bytes.Next() & 7; count > 0; --count) spec.pieces.push_back(bytes.Take(bytes.Next() & 15));
+    for (int count = bytes.Next() & 7; count > 0; --count)
+      spec.pieces.push_back(bytes.Take(bytes.Next() & 15));
     spec.continuing_prefix = bytes.Take(bytes.Next() & 3);
     spec.never_split.push_back(bytes.Take(bytes.Next() & 7));
     spec.max_word_chars = static_cast<int8_t>(bytes.Next());
@@ -69,7 +72,8 @@ TokenizerSpec SpecFrom(Bytes& bytes) {
 
 // Tokens that begin with white space may overlap the one before, as in the library, and reordered marks
 // may take places out of order; everything else is in order.
-void CheckEncoding(const Tokenizer& tokenizer, const Encoding& e, size_t first_size, size_t second_size) {
+void CheckEncoding(const Tokenizer& tokenizer, const Encoding& e, size_t first_size,
+                   size_t second_size) {
   const size_t count = e.ids.size();
   THIMBLE_CHECK(e.type_ids.size() == count && e.attention_mask.size() == count &&
                 e.offsets.size() == count && e.sequence.size() == count);

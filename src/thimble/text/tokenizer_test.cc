@@ -16,7 +16,8 @@ enum Id : int32_t { kPad, kUnk, kCls, kSep, kMask, kCafe, kI, kDot, kA, kMoreA, 
 TokenizerSpec Spec() {
   TokenizerSpec spec;
   spec.kind = TokenizerKind::kWordPiece;
-  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe", "i", ".", "a", "##a", "中", ","};
+  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe",
+                 "i",     ".",     "a",     "##a",   "中",     ","};
   spec.pad_id = kPad, spec.unknown_id = kUnk, spec.cls_id = kCls, spec.sep_id = kSep;
   spec.mask_id = kMask;
   spec.added_tokens = {{.id = kMask, .text = "[MASK]", .special = true}};
@@ -44,7 +45,10 @@ TEST(Tokenizer, OffsetsPointIntoTheInputAsItWasGiven) {
 }
 
 TEST(Tokenizer, DroppedCharactersLeaveGapsInOffsets) {
-  const auto e = Make().Encode(std::string("a\x01" "a\0a", 5));
+  const auto e =
+      Make().Encode(std::string("a\x01"
+                                "a\0a",
+                                5));
   ASSERT_TRUE(e.has_value());
   EXPECT_THAT(e->ids, ElementsAre(kCls, kA, kMoreA, kMoreA, kSep));
   EXPECT_THAT(Ranges(*e), ElementsAre(ByteRange{0, 1}, ByteRange{2, 3}, ByteRange{4, 5}));
@@ -91,7 +95,8 @@ TEST(Tokenizer, LongestFirstSeesTextsOnlyUpToTheLimit) {
 }
 
 TEST(Tokenizer, WindowsOverlapByTheStrideAndCoverTheContext) {
-  const auto windows = Make().EncodeWindows("i", "a a a a a a a", 8, 2);  // 4 of the context in each
+  const auto windows =
+      Make().EncodeWindows("i", "a a a a a a a", 8, 2);  // 4 of the context in each
   ASSERT_TRUE(windows.has_value());
   ASSERT_EQ(windows->size(), 3u);
   EXPECT_THAT((*windows)[0].ids, ElementsAre(kCls, kI, kSep, kA, kA, kA, kA, kSep));
@@ -120,7 +125,8 @@ TEST(Tokenizer, RefusesWhatCannotWork) {
 // A megabyte of what costs most takes time in proportion: seconds would mean squares.
 TEST(Tokenizer, LongInputsTakeLinearTime) {
   const Tokenizer tokenizer = Make();
-  for (const std::string unit : {"a", "\u0130", "\u0301", "a\u0323\u0301", "[MASK", "\u4e2d", "\xff", " "}) {
+  for (const std::string unit :
+       {"a", "\u0130", "\u0301", "a\u0323\u0301", "[MASK", "\u4e2d", "\xff", " "}) {
     std::string text;
     while (text.size() < (size_t{1} << 20)) text += unit;
     const auto start = std::chrono::steady_clock::now();

@@ -8,14 +8,14 @@ namespace thimble {
 inline constexpr int kUnicodeBlockBits = 7;  // code points per block of the flag table: 128
 
 struct UnicodeFlags {
-  static constexpr uint8_t kWhiteSpace = 1;       // White_Space
-  static constexpr uint8_t kControl = 2;          // Cc, Cf, Co, and U+FFFD: what cleaning removes
-  static constexpr uint8_t kPunctuation = 4;      // P*, and ASCII's symbols
-  static constexpr uint8_t kNonSpacingMark = 8;   // Mn
-  static constexpr uint8_t kIdeograph = 16;       // CJK ideographs, each a word of its own
-  static constexpr uint8_t kHasLowerCase = 32;    // lower case differs
-  static constexpr uint8_t kNormalizes = 64;      // decomposes, or may change places with neighbours
-  static constexpr uint8_t kWord = 128;           // part of a word, as regular expressions see it
+  static constexpr uint8_t kWhiteSpace = 1;      // White_Space
+  static constexpr uint8_t kControl = 2;         // Cc, Cf, Co, and U+FFFD: what cleaning removes
+  static constexpr uint8_t kPunctuation = 4;     // P*, and ASCII's symbols
+  static constexpr uint8_t kNonSpacingMark = 8;  // Mn
+  static constexpr uint8_t kIdeograph = 16;      // CJK ideographs, each a word of its own
+  static constexpr uint8_t kHasLowerCase = 32;   // lower case differs
+  static constexpr uint8_t kNormalizes = 64;     // decomposes, or may change places with neighbours
+  static constexpr uint8_t kWord = 128;          // part of a word, as regular expressions see it
 };
 
 }  // namespace thimble

@@ -79,7 +79,8 @@ int32_t WordPieceModel::Lookup(Domain domain, uint64_t hash, std::string_view te
   }
 }
 
-void WordPieceModel::Segment(const Word& word, TokenList& out, std::vector<uint64_t>& hashes) const {
+void WordPieceModel::Segment(const Word& word, TokenList& out,
+                             std::vector<uint64_t>& hashes) const {
   const std::string_view text = word.text;
   const size_t first_token = out.ids.size();
   const bool too_long = text.size() > max_word_chars_ && CountCharacters(text) > max_word_chars_;

@@ -38,7 +38,8 @@ Result<std::map<std::string, std::vector<std::string>>> ReadIndex(const std::str
   std::map<std::string, std::vector<std::string>> names_by_file;
   for (const auto& [name, file] : map->items()) {
     const std::string* text = file.get_ptr<const std::string*>();
-    if (text == nullptr || text->empty() || text->find_first_of(std::string("/\\\0", 3)) != text->npos) {
+    if (text == nullptr || text->empty() ||
+        text->find_first_of(std::string("/\\\0", 3)) != text->npos) {
       return InvalidData(path + ": tensor " + Quoted(name) +
                          " must be in a file of the same directory");
     }
@@ -93,8 +94,8 @@ bool Fits(const Shape& shape, const Shape& wanted) {
 }
 
 std::string LegacyName(std::string_view name) {
-  for (const auto& [now, then] : {std::pair<std::string_view, std::string_view>{".weight", ".gamma"},
-                                  {".bias", ".beta"}}) {
+  for (const auto& [now, then] :
+       {std::pair<std::string_view, std::string_view>{".weight", ".gamma"}, {".bias", ".beta"}}) {
     if (name.ends_with(now)) {
       return std::string(name.substr(0, name.size() - now.size())).append(then);
     }

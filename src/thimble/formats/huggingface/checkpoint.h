@@ -36,9 +36,9 @@ class Checkpoint final : public WeightSource {
   StoredTensors::const_iterator Resolve(std::string_view name) const;
 
   StoredTensors tensors_;
-  std::set<std::string, std::less<>> first_parts_;       // of all names
-  std::map<std::string, Tensor, std::less<>> loaded_;    // by the checkpoint's name
-  std::vector<std::string> files_;                       // paths
+  std::set<std::string, std::less<>> first_parts_;     // of all names
+  std::map<std::string, Tensor, std::less<>> loaded_;  // by the checkpoint's name
+  std::vector<std::string> files_;                     // paths
 };
 
 }  // namespace thimble

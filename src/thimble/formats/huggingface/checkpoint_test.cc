@@ -75,7 +75,8 @@ TEST(Checkpoint, ChecksShapes) {
 }
 
 TEST(Checkpoint, RefusesWeightsThatAreNotReal) {
-  Checkpoint checkpoint({{"a", Stored({2}, StoredType::kI64)}, {"b", Stored({2}, StoredType::kU16)}});
+  Checkpoint checkpoint(
+      {{"a", Stored({2}, StoredType::kI64)}, {"b", Stored({2}, StoredType::kU16)}});
   EXPECT_THAT(checkpoint.Get("a", {2}).error().message(), HasSubstr("type I64"));
   EXPECT_THAT(checkpoint.Get("b", {2}).error().message(), HasSubstr("type U16"));
 }
@@ -115,13 +116,15 @@ TEST(Checkpoint, RefusesIndicesThatLie) {
     return checkpoint ? "accepted" : checkpoint.error().message();
   };
   Write(directory + "/one.safetensors", {"a"});
-  EXPECT_THAT(error_of(R"({"weight_map":{"a":"../one.safetensors"}})"), HasSubstr("same directory"));
+  EXPECT_THAT(error_of(R"({"weight_map":{"a":"../one.safetensors"}})"),
+              HasSubstr("same directory"));
   EXPECT_THAT(error_of(R"({"weight_map":{"a":"/etc/passwd"}})"), HasSubstr("same directory"));
   EXPECT_THAT(error_of(R"({"weight_map":{"a":"one.safetensors\u0000"}})"),
               HasSubstr("same directory"));
   EXPECT_THAT(error_of(R"({"weight_map":{"a":7}})"), HasSubstr("same directory"));
   EXPECT_THAT(error_of(R"({"weight_map":{"b":"one.safetensors"}})"), HasSubstr("no tensor \"b\""));
-  EXPECT_THAT(error_of(R"({"weight_map":{"a":"gone.safetensors"}})"), HasSubstr("gone.safetensors"));
+  EXPECT_THAT(error_of(R"({"weight_map":{"a":"gone.safetensors"}})"),
+              HasSubstr("gone.safetensors"));
   EXPECT_THAT(error_of(R"({})"), HasSubstr("weight_map"));
   EXPECT_THAT(error_of(R"({"weight_map":[]})"), HasSubstr("weight_map"));
   std::filesystem::remove_all(directory);

@@ -13,8 +13,10 @@ struct Head {
   Task task;
 };
 constexpr Head kHeads[] = {
-    {"ForSequenceClassification", Task::kSingleLabel}, {"ForTokenClassification", Task::kTokenLabels},
-    {"ForQuestionAnswering", Task::kAnswers},          {"ForMaskedLM", Task::kMaskedLm},
+    {"ForSequenceClassification", Task::kSingleLabel},
+    {"ForTokenClassification", Task::kTokenLabels},
+    {"ForQuestionAnswering", Task::kAnswers},
+    {"ForMaskedLM", Task::kMaskedLm},
     {"ForPreTraining", Task::kPretraining},
 };
 
@@ -32,10 +34,12 @@ Result<Task> TaskOfArchitecture(std::string_view architecture) {
   for (const Head& head : kHeads) {
     if (architecture.ends_with(head.suffix)) return head.task;
   }
-  if (architecture.ends_with("Model") && !architecture.ends_with("HeadModel")) return Task::kFeatures;
-  return Unsupported("\"architectures\" is " + Quoted(architecture) +
-                     "; known are models for sequence and token classification, question answering, "
-                     "masked language modelling, pretraining, and without a head");
+  if (architecture.ends_with("Model") && !architecture.ends_with("HeadModel"))
+    return Task::kFeatures;
+  return Unsupported(
+      "\"architectures\" is " + Quoted(architecture) +
+      "; known are models for sequence and token classification, question answering, "
+      "masked language modelling, pretraining, and without a head");
 }
 
 // Tensors that only one head has.
@@ -45,7 +49,8 @@ Result<Task> TaskOfTensors(const StoredTensors& tensors) {
   if (tensors.contains("cls.predictions.bias")) return Task::kMaskedLm;
   if (tensors.contains("classifier.weight")) {
     return InvalidData(
-        "names no architecture, and the checkpoint's classifier may be one of texts or of tokens: add "
+        "names no architecture, and the checkpoint's classifier may be one of texts or of tokens: "
+        "add "
         "\"architectures\": [\"...ForSequenceClassification\"] or [\"...ForTokenClassification\"]");
   }
   return Task::kFeatures;

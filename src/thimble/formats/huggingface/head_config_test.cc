@@ -53,7 +53,8 @@ TEST(HeadConfig, ProblemTypeDecidesAmongClassifiers) {
   EXPECT_EQ(TaskOf((start + R"("regression"})").c_str()), Task::kRegression);
   EXPECT_EQ(TaskOf((start + R"("multi_label_classification"})").c_str()), Task::kMultiLabel);
   EXPECT_EQ(TaskOf((start + R"("single_label_classification"})").c_str()), Task::kSingleLabel);
-  EXPECT_FALSE(Read((start + R"("single_label_classification"})").c_str())->one_label_is_regression);
+  EXPECT_FALSE(
+      Read((start + R"("single_label_classification"})").c_str())->one_label_is_regression);
   EXPECT_TRUE(Read((start + "null}").c_str())->one_label_is_regression);
   EXPECT_THAT(ErrorOf((start + R"("ranking"})").c_str()), HasSubstr("\"ranking\""));
   EXPECT_THAT(ErrorOf((start + "1}").c_str()), HasSubstr("must be a text"));
@@ -64,7 +65,8 @@ TEST(HeadConfig, LabelsComeInTheOrderOfTheirIds) {
       R"({"architectures":["BertForTokenClassification"],"num_labels":7,
           "id2label":{"10":"k","2":"c","0":"a","1":"b","3":"d","4":5,"5":"f","6":"g","7":"h","8":"i","9":"j"}})");
   ASSERT_TRUE(head) << head.error().message();
-  EXPECT_THAT(head->label_names, ElementsAre("a", "b", "c", "d", "5", "f", "g", "h", "i", "j", "k"));
+  EXPECT_THAT(head->label_names,
+              ElementsAre("a", "b", "c", "d", "5", "f", "g", "h", "i", "j", "k"));
   EXPECT_EQ(head->labels, 11);
 }
 
@@ -81,8 +83,8 @@ TEST(HeadConfig, CountOfLabels) {
 TEST(HeadConfig, RefusesLabelsThatDoNotFitTogether) {
   const std::string start = R"({"architectures":["BertForTokenClassification"],"id2label":)";
   for (const char* labels :
-       {R"({"0":"a","2":"b"})", R"({"0":"a","00":"b"})", R"({"x":"a"})", R"({"-1":"a"})", "{}", "[]",
-        R"({"0":["a"]})", R"({"99999999999999999999":"a"})"}) {
+       {R"({"0":"a","2":"b"})", R"({"0":"a","00":"b"})", R"({"x":"a"})", R"({"-1":"a"})", "{}",
+        "[]", R"({"0":["a"]})", R"({"99999999999999999999":"a"})"}) {
     EXPECT_THAT(ErrorOf((start + labels + "}").c_str()), HasSubstr("\"id2label\"")) << labels;
   }
 }

@@ -55,7 +55,8 @@ void LimitLength(Model& model) {
 std::string DirectoryName(const std::string& directory) {
   std::error_code error;
   const std::filesystem::path path = std::filesystem::absolute(directory, error).lexically_normal();
-  const std::filesystem::path name = path.has_filename() ? path.filename() : path.parent_path().filename();
+  const std::filesystem::path name =
+      path.has_filename() ? path.filename() : path.parent_path().filename();
   return name.string();
 }
 

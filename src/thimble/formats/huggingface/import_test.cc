@@ -50,7 +50,9 @@ class ImportDirectory : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(path_); }
 
-  void Write(const char* name, const std::string& text) { std::ofstream(path_ + "/" + name) << text; }
+  void Write(const char* name, const std::string& text) {
+    std::ofstream(path_ + "/" + name) << text;
+  }
   void WriteConfig(const std::string& more) {
     Write("config.json", "{" + std::string(kConfig) + "," + more + "}");
   }
@@ -138,7 +140,8 @@ TEST_F(ImportDirectory, ErrorsSayWhatIsWrongAndWhere) {
   EXPECT_THAT(ImportError(), HasSubstr("config.json: cannot open"));
   Write("config.json", "not json");
   EXPECT_THAT(ImportError(), HasSubstr("config.json: is not valid JSON"));
-  WriteConfig(R"("model_type":"bert","architectures":["BertForSequenceClassification"],"num_labels":4)");
+  WriteConfig(
+      R"("model_type":"bert","architectures":["BertForSequenceClassification"],"num_labels":4)");
   EXPECT_THAT(ImportError(), HasSubstr("has neither model.safetensors nor pytorch_model.bin"));
   WriteWeights();
   EXPECT_THAT(ImportError(), HasSubstr("has shape [3, 8], the configuration asks for [4, 8]"));
@@ -154,15 +157,16 @@ TEST_F(ImportDirectory, ErrorsSayWhatIsWrongAndWhere) {
 std::filesystem::path Goldens() {
   const char* shared = std::getenv("THIMBLE_SHARED");
   const std::filesystem::path root =
-      shared != nullptr ? shared : std::filesystem::path(THIMBLE_SOURCE_DIR).parent_path() / "shared";
+      shared != nullptr ? shared
+                        : std::filesystem::path(THIMBLE_SOURCE_DIR).parent_path() / "shared";
   return root / "goldens" / "hf";
 }
 
 bool IsTextCase(const std::filesystem::path& directory) {
   const std::string name = directory.filename().string();
-  return std::filesystem::exists(directory / "config.json") &&
-         !name.starts_with("recipe") && !name.starts_with("preprocess") &&
-         !name.starts_with("mobilevit") && !name.starts_with("efficientformer");
+  return std::filesystem::exists(directory / "config.json") && !name.starts_with("recipe") &&
+         !name.starts_with("preprocess") && !name.starts_with("mobilevit") &&
+         !name.starts_with("efficientformer");
 }
 
 TEST(ImportGoldens, EveryTextCaseOpens) {

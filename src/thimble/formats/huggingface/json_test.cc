@@ -37,11 +37,13 @@ TEST(Json, LastOfTwoEqualKeysCounts) {
 }
 
 TEST(Json, ValuesAreCheckedWhereTheyAreRead) {
-  const Json json = *ParseJsonObject(R"({"flag":true,"text":"x","number":7,"null":null,"real":1.5})");
+  const Json json =
+      *ParseJsonObject(R"({"flag":true,"text":"x","number":7,"null":null,"real":1.5})");
   EXPECT_EQ(*FindFlag(json, "flag"), true);
   EXPECT_EQ(*FindFlag(json, "null"), std::nullopt);
   EXPECT_EQ(*FindFlag(json, "missing"), std::nullopt);
-  EXPECT_THAT(FindFlag(json, "text").error().message(), HasSubstr("\"text\" must be true or false"));
+  EXPECT_THAT(FindFlag(json, "text").error().message(),
+              HasSubstr("\"text\" must be true or false"));
   EXPECT_EQ(*FindText(json, "text"), "x");
   EXPECT_FALSE(FindText(json, "number"));
   EXPECT_EQ(*FindInteger(json, "number"), 7);

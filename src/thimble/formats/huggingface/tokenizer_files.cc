@@ -15,8 +15,11 @@ constexpr size_t kMaxVocabularyBytes = size_t{32} << 20;
 
 // Classes whose vocab.txt is one of BERT's WordPiece; others (Japanese BERT, BERTweet) use files of the
 // same name for something else.
-constexpr std::string_view kBertClasses[] = {"", "BertTokenizer", "DistilBertTokenizer",
-                                             "MobileBertTokenizer", "ElectraTokenizer",
+constexpr std::string_view kBertClasses[] = {"",
+                                             "BertTokenizer",
+                                             "DistilBertTokenizer",
+                                             "MobileBertTokenizer",
+                                             "ElectraTokenizer",
                                              "PreTrainedTokenizer"};
 
 Result<TokenizerSettings> ReadSettings(const std::string& directory) {

@@ -28,8 +28,9 @@ void Use(const TokenizerSpec& spec) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<Json> files = ParseJsonObject({reinterpret_cast<const char*>(data), size});
   if (!files) return 0;
-  const Result<TokenizerSettings> settings = ReadTokenizerSettings(
-      Member(*files, "config"), Member(*files, "special_tokens_map"), Member(*files, "added_tokens"));
+  const Result<TokenizerSettings> settings =
+      ReadTokenizerSettings(Member(*files, "config"), Member(*files, "special_tokens_map"),
+                            Member(*files, "added_tokens"));
   if (!settings) return 0;
   const Json tokenizer = Member(*files, "tokenizer");
   if (IsWordPieceJson(tokenizer)) {

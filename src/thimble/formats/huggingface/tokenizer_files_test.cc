@@ -17,7 +17,8 @@ using ::testing::IsEmpty;
 
 constexpr char kVocabulary[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\n";
 
-TokenizerSettings Settings(const char* config, const char* specials = "{}", const char* added = "{}") {
+TokenizerSettings Settings(const char* config, const char* specials = "{}",
+                           const char* added = "{}") {
   const Result<TokenizerSettings> settings = ReadTokenizerSettings(
       *ParseJsonObject(config), *ParseJsonObject(specials), *ParseJsonObject(added));
   EXPECT_TRUE(settings) << settings.error().message();
@@ -32,7 +33,8 @@ TokenizerSpec FromVocabulary(const TokenizerSettings& settings) {
 
 std::vector<std::string> Texts(const std::vector<AddedToken>& tokens) {
   std::vector<std::string> texts;
-  for (const AddedToken& token : tokens) texts.push_back(token.text + "=" + std::to_string(token.id));
+  for (const AddedToken& token : tokens)
+    texts.push_back(token.text + "=" + std::to_string(token.id));
   return texts;
 }
 
@@ -67,7 +69,8 @@ TEST(TokenizerFromVocabulary, SettingsComeAlong) {
 }
 
 TEST(TokenizerFromVocabulary, NoLimitIsWrittenAsAHugeNumber) {
-  EXPECT_EQ(Settings(R"({"model_max_length":1000000000000000019884624838656})").model_max_length, 0);
+  EXPECT_EQ(Settings(R"({"model_max_length":1000000000000000019884624838656})").model_max_length,
+            0);
   EXPECT_EQ(Settings(R"({"model_max_length":1e30})").model_max_length, 0);
   EXPECT_EQ(Settings(R"({"model_max_length":128.0})").model_max_length, 128);
 }
@@ -81,16 +84,16 @@ TEST(TokenizerFromVocabulary, TokensThatTheVocabularyLacksDoNotExist) {
 }
 
 TEST(TokenizerFromVocabulary, AdditionalTokensFollowTheVocabulary) {
-  const TokenizerSpec spec = FromVocabulary(Settings(
-      R"({"additional_special_tokens":["<a>",{"content":"<b>","lstrip":true},"hello"]})"));
+  const TokenizerSpec spec = FromVocabulary(
+      Settings(R"({"additional_special_tokens":["<a>",{"content":"<b>","lstrip":true},"hello"]})"));
   EXPECT_THAT(Texts(spec.added_tokens), ElementsAre("[UNK]=1", "[SEP]=3", "[PAD]=0", "[CLS]=2",
                                                     "[MASK]=4", "<a>=7", "<b>=8", "hello=5"));
   EXPECT_TRUE(spec.added_tokens[6].lstrip);
 }
 
 TEST(TokenizerFromVocabulary, AddedTokensCanHaveARole) {
-  const TokenizerSpec spec = FromVocabulary(
-      Settings(R"({"pad_token":"<pad>"})", "{}", R"({"<new>":7,"<pad>":8})"));
+  const TokenizerSpec spec =
+      FromVocabulary(Settings(R"({"pad_token":"<pad>"})", "{}", R"({"<new>":7,"<pad>":8})"));
   EXPECT_EQ(spec.pad_id, 8);
   EXPECT_EQ(spec.pieces.size(), 9u);
   EXPECT_TRUE(Tokenizer::Create(spec));
@@ -101,8 +104,8 @@ TEST(TokenizerFromVocabulary, LegacyFilesCountWithoutADecoder) {
   const char* added = R"({"<new>":7,"[MASK]":4})";
   const TokenizerSpec legacy = FromVocabulary(Settings("{}", map, added));
   EXPECT_EQ(legacy.unknown_id, 5);
-  EXPECT_THAT(Texts(legacy.added_tokens), ElementsAre("[MASK]=4", "<new>=7", "hello=5", "[SEP]=3",
-                                                      "[PAD]=0", "[CLS]=2"));
+  EXPECT_THAT(Texts(legacy.added_tokens),
+              ElementsAre("[MASK]=4", "<new>=7", "hello=5", "[SEP]=3", "[PAD]=0", "[CLS]=2"));
   EXPECT_TRUE(legacy.added_tokens[0].special);
   EXPECT_FALSE(legacy.added_tokens[1].special);
   EXPECT_TRUE(legacy.added_tokens[1].normalized);
@@ -122,8 +125,10 @@ TEST(TokenizerSettings, RefusesOtherTypesByName) {
     return settings ? "accepted" : settings.error().message();
   };
   EXPECT_THAT(error_of(R"({"do_lower_case":1})", "{}", "{}"), HasSubstr("\"do_lower_case\""));
-  EXPECT_THAT(error_of(R"({"model_max_length":"a"})", "{}", "{}"), HasSubstr("\"model_max_length\""));
-  EXPECT_THAT(error_of(R"({"model_max_length":-1})", "{}", "{}"), HasSubstr("\"model_max_length\""));
+  EXPECT_THAT(error_of(R"({"model_max_length":"a"})", "{}", "{}"),
+              HasSubstr("\"model_max_length\""));
+  EXPECT_THAT(error_of(R"({"model_max_length":-1})", "{}", "{}"),
+              HasSubstr("\"model_max_length\""));
   EXPECT_THAT(error_of(R"({"never_split":[1]})", "{}", "{}"), HasSubstr("\"never_split\""));
   EXPECT_THAT(error_of(R"({"unk_token":1})", "{}", "{}"), HasSubstr("a token is neither"));
   EXPECT_THAT(error_of(R"({"added_tokens_decoder":{"x":{"content":"y"}}})", "{}", "{}"),
@@ -135,15 +140,18 @@ TEST(TokenizerSettings, RefusesOtherTypesByName) {
 }
 
 // A whole tokenizer.json, with pieces put in for the parts in question.
-std::string TokenizerJson(const std::string& normalizer = R"({"type":"BertNormalizer","lowercase":false})",
-                          const std::string& vocab = R"({"[UNK]":0,"[CLS]":1,"[SEP]":2,"a":3,"[PAD]":4})",
-                          const std::string& pre_tokenizer = R"({"type":"BertPreTokenizer"})",
-                          const std::string& post_processor =
-                              R"({"type":"BertProcessing","sep":["[SEP]",2],"cls":["[CLS]",1]})") {
-  return R"({"added_tokens":[{"id":4,"content":"[PAD]","special":true}],"normalizer":)" + normalizer +
-         R"(,"pre_tokenizer":)" + pre_tokenizer + R"(,"post_processor":)" + post_processor +
+std::string TokenizerJson(
+    const std::string& normalizer = R"({"type":"BertNormalizer","lowercase":false})",
+    const std::string& vocab = R"({"[UNK]":0,"[CLS]":1,"[SEP]":2,"a":3,"[PAD]":4})",
+    const std::string& pre_tokenizer = R"({"type":"BertPreTokenizer"})",
+    const std::string& post_processor =
+        R"({"type":"BertProcessing","sep":["[SEP]",2],"cls":["[CLS]",1]})") {
+  return R"({"added_tokens":[{"id":4,"content":"[PAD]","special":true}],"normalizer":)" +
+         normalizer + R"(,"pre_tokenizer":)" + pre_tokenizer + R"(,"post_processor":)" +
+         post_processor +
          R"(,"model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"@@",)"
-         R"("max_input_chars_per_word":50,"vocab":)" + vocab + "}}";
+         R"("max_input_chars_per_word":50,"vocab":)" +
+         vocab + "}}";
 }
 
 Result<TokenizerSpec> FromJson(const std::string& json, const TokenizerSettings& settings = {}) {
@@ -171,8 +179,8 @@ TEST(TokenizerJson, IsReadAsItIs) {
 }
 
 TEST(TokenizerJson, ClassesForBertOverrideItsNormalizer) {
-  const TokenizerSettings bert =
-      Settings(R"({"tokenizer_class":"BertTokenizerFast","do_lower_case":true,"strip_accents":false})");
+  const TokenizerSettings bert = Settings(
+      R"({"tokenizer_class":"BertTokenizerFast","do_lower_case":true,"strip_accents":false})");
   const Result<TokenizerSpec> overridden = FromJson(TokenizerJson(), bert);
   ASSERT_TRUE(overridden);
   EXPECT_TRUE(overridden->lower_case);
@@ -210,7 +218,8 @@ TEST(TokenizerJson, ReadsTemplates) {
   EXPECT_FALSE(spec->basic_tokenize || spec->clean_text || spec->lower_case || spec->chinese_chars);
   EXPECT_THAT(ErrorOf(json(pair, pair, tokens)), HasSubstr("template"));
   EXPECT_THAT(ErrorOf(json(single, single, tokens)), HasSubstr("template"));
-  EXPECT_THAT(ErrorOf(json(single, pair, R"({"[CLS]":{"ids":[7]}})")), HasSubstr("no id for \"[SEP]\""));
+  EXPECT_THAT(ErrorOf(json(single, pair, R"({"[CLS]":{"ids":[7]}})")),
+              HasSubstr("no id for \"[SEP]\""));
   EXPECT_THAT(ErrorOf(json(single, pair, R"({"[CLS]":{"ids":[7,8]}})")), HasSubstr("\"[CLS]\""));
   EXPECT_THAT(ErrorOf(json("[{}]", pair, tokens)), HasSubstr("unknown item"));
   EXPECT_THAT(ErrorOf(json("7", pair, tokens)), HasSubstr("no list \"single\""));
@@ -244,7 +253,9 @@ class TokenizerDirectory : public ::testing::Test {
     std::filesystem::create_directory(path_);
   }
   void TearDown() override { std::filesystem::remove_all(path_); }
-  void Write(const char* name, const std::string& text) { std::ofstream(path_ + "/" + name) << text; }
+  void Write(const char* name, const std::string& text) {
+    std::ofstream(path_ + "/" + name) << text;
+  }
 
   std::string path_;
 };
@@ -279,9 +290,11 @@ TEST_F(TokenizerDirectory, ErrorsNameTheFile) {
   Write("vocab.txt", "");
   EXPECT_THAT(ReadTokenizerFiles(path_).error().message(), HasSubstr("vocab.txt: has no pieces"));
   Write("tokenizer.json", "{");
-  EXPECT_THAT(ReadTokenizerFiles(path_).error().message(), HasSubstr("tokenizer.json: is not valid"));
+  EXPECT_THAT(ReadTokenizerFiles(path_).error().message(),
+              HasSubstr("tokenizer.json: is not valid"));
   Write("tokenizer_config.json", R"({"strip_accents":"no"})");
-  EXPECT_THAT(ReadTokenizerFiles(path_).error().message(), HasSubstr("tokenizer_config.json: \"strip"));
+  EXPECT_THAT(ReadTokenizerFiles(path_).error().message(),
+              HasSubstr("tokenizer_config.json: \"strip"));
 }
 
 }  // namespace

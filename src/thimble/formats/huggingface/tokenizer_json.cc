@@ -100,7 +100,8 @@ Result<std::string> TemplateItem(const Json& item) {
   if (part == nullptr) return InvalidData("the post-processor has an unknown item");
   TRY(const std::optional<std::string> id, FindText(*part, "id"));
   TRY(const std::optional<int64_t> type, FindInteger(*part, "type_id"));
-  return (sequence != nullptr ? "$" : "") + id.value_or("") + ":" + std::to_string(type.value_or(0));
+  return (sequence != nullptr ? "$" : "") + id.value_or("") + ":" +
+         std::to_string(type.value_or(0));
 }
 
 Result<std::vector<std::string>> TemplateItems(const Json& processor, const char* key) {
@@ -137,7 +138,8 @@ Status ReadTemplate(const Json& processor, TokenizerSpec& spec) {
   const std::string cls = single[0].substr(0, single[0].size() - 2);
   const std::string sep = single[2].substr(0, single[2].size() - 2);
   const std::vector<std::string> wanted = {cls + ":0", "$A:0", sep + ":0", "$B:1", sep + ":1"};
-  if (single[1] != "$A:0" || pair != wanted) return UnknownPart("post-processor's template", "pair");
+  if (single[1] != "$A:0" || pair != wanted)
+    return UnknownPart("post-processor's template", "pair");
   TRY(spec.cls_id, TemplateTokenId(processor, cls));
   TRY(spec.sep_id, TemplateTokenId(processor, sep));
   return {};
@@ -149,7 +151,8 @@ Status ReadBertProcessing(const Json& processor, TokenizerSpec& spec) {
   for (const auto& [key, id] : tokens) {
     const Json* token = Find(processor, key);
     const bool is_pair = token != nullptr && token->is_array() && token->size() == 2;
-    const std::optional<int64_t> index = is_pair ? AsIndex(token->back(), kMaxTokenId) : std::nullopt;
+    const std::optional<int64_t> index =
+        is_pair ? AsIndex(token->back(), kMaxTokenId) : std::nullopt;
     if (!index) return InvalidData(std::string("the post-processor has no id for \"") + key + "\"");
     *id = static_cast<int32_t>(*index);
   }
@@ -184,7 +187,8 @@ bool IsWordPieceJson(const Json& tokenizer) {
   if (model == nullptr) return false;
   const std::string type = TypeOf(model);
   // The first versions of the format do not name the type.
-  return type == "WordPiece" || (type.empty() && Find(*model, "max_input_chars_per_word") != nullptr);
+  return type == "WordPiece" ||
+         (type.empty() && Find(*model, "max_input_chars_per_word") != nullptr);
 }
 
 std::string TokenizerModelName(const Json& tokenizer) {

@@ -13,7 +13,7 @@ namespace {
 
 struct Role {
   const char* key;
-  AddedToken TokenizerSettings::* token;
+  AddedToken TokenizerSettings::*token;
 };
 constexpr Role kRoles[] = {
     {"unk_token", &TokenizerSettings::unknown}, {"sep_token", &TokenizerSettings::sep},
@@ -223,7 +223,7 @@ void FindSpecialIds(const TokenizerSettings& settings, TokenizerSpec& spec) {
   const IdsByText ids(spec);
   const std::pair<int32_t*, const std::string*> roles[] = {
       {&spec.unknown_id, &settings.unknown.text}, {&spec.cls_id, &settings.cls.text},
-      {&spec.sep_id, &settings.sep.text},       {&spec.pad_id, &settings.pad.text},
+      {&spec.sep_id, &settings.sep.text},         {&spec.pad_id, &settings.pad.text},
       {&spec.mask_id, &settings.mask.text},
   };
   for (const auto& [id, text] : roles) {

@@ -22,8 +22,7 @@ TEST(Vocabulary, EndsOfLinesAsPythonReadsThem) {
 }
 
 TEST(Vocabulary, OfTwoEqualPiecesTheLastCounts) {
-  EXPECT_THAT(Pieces("a\nb\na\na\n"),
-              ElementsAre("[unreachable 0]", "b", "[unreachable 2]", "a"));
+  EXPECT_THAT(Pieces("a\nb\na\na\n"), ElementsAre("[unreachable 0]", "b", "[unreachable 2]", "a"));
 }
 
 TEST(Vocabulary, EmptyLinesKeepTheirIds) {

@@ -40,18 +40,25 @@ class HeaderHandler final : public json::json_sax_t {
 
   bool start_object(size_t) override {
     switch (state_) {
-      case State::kStart: return Enter(State::kTop);
-      case State::kTop: return Enter(in_metadata_ ? State::kMetadata : State::kEntry);
-      default: return Unexpected("an object");
+      case State::kStart:
+        return Enter(State::kTop);
+      case State::kTop:
+        return Enter(in_metadata_ ? State::kMetadata : State::kEntry);
+      default:
+        return Unexpected("an object");
     }
   }
 
   bool end_object() override {
     switch (state_) {
-      case State::kTop: return Enter(State::kEnd);
-      case State::kMetadata: return Enter(State::kTop);
-      case State::kEntry: return EndEntry();
-      default: return Unexpected("the end of an object");
+      case State::kTop:
+        return Enter(State::kEnd);
+      case State::kMetadata:
+        return Enter(State::kTop);
+      case State::kEntry:
+        return EndEntry();
+      default:
+        return Unexpected("the end of an object");
     }
   }
 
@@ -105,7 +112,8 @@ class HeaderHandler final : public json::json_sax_t {
   bool boolean(bool) override { return Unexpected("a truth value"); }
   bool binary(json::binary_t&) override { return Unexpected("binary data"); }
 
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) override {
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
     return Fail("the header is not JSON at byte " + std::to_string(kLengthBytes + position));
   }
 
@@ -174,7 +182,8 @@ Result<StoredTensor> MakeTensor(const HeaderEntry& entry, std::span<const std::b
   }
   const std::optional<size_t> count = ElementCount(*entry.shape);
   const size_t width = StoredTypeBytes(*entry.type);
-  if (!count || *count > std::numeric_limits<size_t>::max() / width || *count * width != end - begin) {
+  if (!count || *count > std::numeric_limits<size_t>::max() / width ||
+      *count * width != end - begin) {
     return InvalidData("shape " + ShapeText(*entry.shape) + " of " +
                        std::string(StoredTypeName(*entry.type)) + " does not fill its " +
                        std::to_string(end - begin) + " bytes");

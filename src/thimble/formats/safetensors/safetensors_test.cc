@@ -32,13 +32,12 @@ std::string ErrorOf(std::string_view file) {
 }
 
 TEST(Safetensors, ReadsEveryType) {
-  const std::string file = File(
-      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]},)"
-      R"("b":{"dtype":"BOOL","shape":[3,1],"data_offsets":[0,3]},)"
-      R"("c":{"dtype":"I64","shape":[],"data_offsets":[11,19]},)"
-      R"("d":{"dtype":"U64","shape":[0],"data_offsets":[11,11]},)"
-      R"("__metadata__":{"format":"pt"}}  )",
-      19);
+  const std::string file = File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[3,11]},)"
+                                R"("b":{"dtype":"BOOL","shape":[3,1],"data_offsets":[0,3]},)"
+                                R"("c":{"dtype":"I64","shape":[],"data_offsets":[11,19]},)"
+                                R"("d":{"dtype":"U64","shape":[0],"data_offsets":[11,11]},)"
+                                R"("__metadata__":{"format":"pt"}}  )",
+                                19);
   const Result<SafetensorsFile> parsed = Parse(file);
   ASSERT_TRUE(parsed) << parsed.error().message();
   EXPECT_EQ(parsed->metadata.at("format"), "pt");

@@ -11,13 +11,20 @@ namespace {
 
 std::string_view StoredName(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return StoredTypeName(StoredType::kF32);
-    case DType::kF16: return StoredTypeName(StoredType::kF16);
-    case DType::kBF16: return StoredTypeName(StoredType::kBF16);
-    case DType::kI8: return StoredTypeName(StoredType::kI8);
-    case DType::kU8: return StoredTypeName(StoredType::kU8);
-    case DType::kI32: return StoredTypeName(StoredType::kI32);
-    case DType::kI64: return StoredTypeName(StoredType::kI64);
+    case DType::kF32:
+      return StoredTypeName(StoredType::kF32);
+    case DType::kF16:
+      return StoredTypeName(StoredType::kF16);
+    case DType::kBF16:
+      return StoredTypeName(StoredType::kBF16);
+    case DType::kI8:
+      return StoredTypeName(StoredType::kI8);
+    case DType::kU8:
+      return StoredTypeName(StoredType::kU8);
+    case DType::kI32:
+      return StoredTypeName(StoredType::kI32);
+    case DType::kI64:
+      return StoredTypeName(StoredType::kI64);
   }
   return {};
 }
@@ -66,8 +73,7 @@ Status WriteSafetensors(const std::string& path, std::span<const NamedTensor> te
     offset = end;
   }
   // Names that are not UTF-8 cannot stand in JSON; replacing the bad bytes never throws.
-  std::string text =
-      header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  std::string text = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::string length(sizeof(uint64_t), '\0');
   for (size_t i = 0; i < length.size(); ++i) {

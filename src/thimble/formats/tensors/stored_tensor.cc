@@ -19,7 +19,8 @@ struct StoredTypeRow {
 #define VIEW(dtype) LoadKind::kView, DType::dtype
 #define ROUND_TO_F32 LoadKind::kRoundToF32, DType::kF32
 #define NONE LoadKind::kNone, DType::kF32
-#define STORED_TYPE(enumerator, name, bytes, torch_storage, load) {name, bytes, torch_storage, load},
+#define STORED_TYPE(enumerator, name, bytes, torch_storage, load) \
+  {name, bytes, torch_storage, load},
 constexpr StoredTypeRow kRows[] = {
 #include "thimble/formats/tensors/stored_types.inc"
 };

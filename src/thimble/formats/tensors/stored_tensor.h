@@ -25,8 +25,8 @@ enum class StoredType : uint8_t {
 
 std::string_view StoredTypeName(StoredType type);
 size_t StoredTypeBytes(StoredType type);
-std::optional<StoredType> StoredTypeFromName(std::string_view name);           // "F32"
-std::optional<StoredType> StoredTypeFromTorchStorage(std::string_view name);   // "FloatStorage"
+std::optional<StoredType> StoredTypeFromName(std::string_view name);          // "F32"
+std::optional<StoredType> StoredTypeFromTorchStorage(std::string_view name);  // "FloatStorage"
 
 // Shapes of checkpoints come from files; a rank beyond this is not a tensor of a model.
 inline constexpr size_t kMaxStoredRank = 32;

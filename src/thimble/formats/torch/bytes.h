@@ -21,7 +21,8 @@ T LittleEndian(std::span<const std::byte> bytes, size_t at) {
   THIMBLE_DCHECK(Inside(bytes, at, sizeof(T)));
   T value = 0;
   for (size_t i = sizeof(T); i-- > 0;) {
-    value = static_cast<T>(static_cast<uint64_t>(value) << 8 | static_cast<uint64_t>(bytes[at + i]));
+    value =
+        static_cast<T>(static_cast<uint64_t>(value) << 8 | static_cast<uint64_t>(bytes[at + i]));
   }
   return value;
 }

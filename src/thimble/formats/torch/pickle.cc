@@ -89,7 +89,8 @@ class Machine {
 
  private:
   Error Wrong(std::string_view what) const {
-    return InvalidData("the pickle " + std::string(what) + " at byte " + std::to_string(opcode_at_));
+    return InvalidData("the pickle " + std::string(what) + " at byte " +
+                       std::to_string(opcode_at_));
   }
 
   // Reading.
@@ -182,8 +183,9 @@ class Machine {
   Status PushGlobal(std::string_view module, std::string_view name) {
     std::string full = std::string(module).append(".").append(name);
     if (!may_use_(full)) {
-      return Unsupported("refuses to run " + Quoted(full) +
-                         ", which the pickle asks for: a checkpoint holds tensors and nothing else");
+      return Unsupported(
+          "refuses to run " + Quoted(full) +
+          ", which the pickle asks for: a checkpoint holds tensors and nothing else");
     }
     pickle_.names.push_back(std::move(full));
     return Push({.kind = PickleKind::kGlobal, .text = pickle_.names.back()});
@@ -255,9 +257,12 @@ class Machine {
 
 Status Machine::Step(uint8_t op) {
   switch (op) {
-    case kNoneOp: return Push({});
-    case kNewTrue: return Push({.kind = PickleKind::kBool, .integer = 1});
-    case kNewFalse: return Push({.kind = PickleKind::kBool, .integer = 0});
+    case kNoneOp:
+      return Push({});
+    case kNewTrue:
+      return Push({.kind = PickleKind::kBool, .integer = 1});
+    case kNewFalse:
+      return Push({.kind = PickleKind::kBool, .integer = 0});
     case kBinInt1: {
       TRY(const uint64_t value, Number(1));
       return PushInteger(static_cast<int64_t>(value));
@@ -270,60 +275,94 @@ Status Machine::Step(uint8_t op) {
       TRY(const uint64_t value, Number(4));
       return PushInteger(static_cast<int32_t>(static_cast<uint32_t>(value)));
     }
-    case kLong1: return PushLong(1);
-    case kLong4: return PushLong(4);
-    case kBinFloat: return PushReal();
+    case kLong1:
+      return PushLong(1);
+    case kLong4:
+      return PushLong(4);
+    case kBinFloat:
+      return PushReal();
     // Python 2's str: text in every checkpoint that has it.
-    case kShortBinString: return PushText(PickleKind::kText, 1);
-    case kBinString: return PushText(PickleKind::kText, 4);
-    case kShortBinUnicode: return PushText(PickleKind::kText, 1);
-    case kBinUnicode: return PushText(PickleKind::kText, 4);
-    case kBinUnicode8: return PushText(PickleKind::kText, 8);
-    case kShortBinBytes: return PushText(PickleKind::kBytes, 1);
-    case kBinBytes: return PushText(PickleKind::kBytes, 4);
-    case kBinBytes8: return PushText(PickleKind::kBytes, 8);
+    case kShortBinString:
+      return PushText(PickleKind::kText, 1);
+    case kBinString:
+      return PushText(PickleKind::kText, 4);
+    case kShortBinUnicode:
+      return PushText(PickleKind::kText, 1);
+    case kBinUnicode:
+      return PushText(PickleKind::kText, 4);
+    case kBinUnicode8:
+      return PushText(PickleKind::kText, 8);
+    case kShortBinBytes:
+      return PushText(PickleKind::kBytes, 1);
+    case kBinBytes:
+      return PushText(PickleKind::kBytes, 4);
+    case kBinBytes8:
+      return PushText(PickleKind::kBytes, 8);
     case kGlobalOp: {
       TRY(const std::string_view module, Line());
       TRY(const std::string_view name, Line());
       return PushGlobal(module, name);
     }
-    case kStackGlobal: return StackGlobal();
-    case kReduce: return Reduce();
-    case kBuild: return DropAttributes();
-    case kBinPersId: return PushItems(PickleKind::kPersistent, PopSome(1));
-    default: return StepContainer(op);
+    case kStackGlobal:
+      return StackGlobal();
+    case kReduce:
+      return Reduce();
+    case kBuild:
+      return DropAttributes();
+    case kBinPersId:
+      return PushItems(PickleKind::kPersistent, PopSome(1));
+    default:
+      return StepContainer(op);
   }
 }
 
 Status Machine::StepContainer(uint8_t op) {
   switch (op) {
-    case kEmptyTuple: return Push({.kind = PickleKind::kTuple});
-    case kEmptyList: return Push({.kind = PickleKind::kList});
-    case kEmptyDict: return Push({.kind = PickleKind::kDict});
-    case kEmptySet: return Push({.kind = PickleKind::kSet});
-    case kTuple1: return PushItems(PickleKind::kTuple, PopSome(1));
-    case kTuple2: return PushItems(PickleKind::kTuple, PopSome(2));
-    case kTuple3: return PushItems(PickleKind::kTuple, PopSome(3));
-    case kTupleOp: return PushItems(PickleKind::kTuple, PopToMark());
-    case kListOp: return PushItems(PickleKind::kList, PopToMark());
-    case kFrozenSet: return PushItems(PickleKind::kSet, PopToMark());
+    case kEmptyTuple:
+      return Push({.kind = PickleKind::kTuple});
+    case kEmptyList:
+      return Push({.kind = PickleKind::kList});
+    case kEmptyDict:
+      return Push({.kind = PickleKind::kDict});
+    case kEmptySet:
+      return Push({.kind = PickleKind::kSet});
+    case kTuple1:
+      return PushItems(PickleKind::kTuple, PopSome(1));
+    case kTuple2:
+      return PushItems(PickleKind::kTuple, PopSome(2));
+    case kTuple3:
+      return PushItems(PickleKind::kTuple, PopSome(3));
+    case kTupleOp:
+      return PushItems(PickleKind::kTuple, PopToMark());
+    case kListOp:
+      return PushItems(PickleKind::kList, PopToMark());
+    case kFrozenSet:
+      return PushItems(PickleKind::kSet, PopToMark());
     case kDictOp: {
       TRY(std::vector<PickleId> items, PopToMark());
       TRY_VOID(Push({.kind = PickleKind::kDict}));
       return Extend(PickleKind::kDict, std::move(items));
     }
-    case kAppend: return Extend(PickleKind::kList, PopSome(1));
-    case kAppends: return Extend(PickleKind::kList, PopToMark());
-    case kAddItems: return Extend(PickleKind::kSet, PopToMark());
-    case kSetItem: return Extend(PickleKind::kDict, PopSome(2));
-    case kSetItems: return Extend(PickleKind::kDict, PopToMark());
-    default: return StepMemo(op);
+    case kAppend:
+      return Extend(PickleKind::kList, PopSome(1));
+    case kAppends:
+      return Extend(PickleKind::kList, PopToMark());
+    case kAddItems:
+      return Extend(PickleKind::kSet, PopToMark());
+    case kSetItem:
+      return Extend(PickleKind::kDict, PopSome(2));
+    case kSetItems:
+      return Extend(PickleKind::kDict, PopToMark());
+    default:
+      return StepMemo(op);
   }
 }
 
 Status Machine::StepMemo(uint8_t op) {
   switch (op) {
-    case kMark: marks_.push_back(stack_.size()); return {};
+    case kMark:
+      marks_.push_back(stack_.size());
+      return {};
     case kPop: {
       // Above a mark with nothing on it, the mark itself goes.
       if (!marks_.empty() && stack_.size() == marks_.back()) {
@@ -342,7 +381,8 @@ Status Machine::StepMemo(uint8_t op) {
       stack_.push_back(stack_.back());
       return {};
     }
-    case kMemoize: return Remember(memo_.size());
+    case kMemoize:
+      return Remember(memo_.size());
     case kBinPut:
     case kLongBinPut: {
       TRY(const uint64_t key, Number(op == kBinPut ? 1 : 4));

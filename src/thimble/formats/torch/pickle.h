@@ -56,6 +56,7 @@ struct Pickle {
 };
 
 // `may_use("torch._utils._rebuild_tensor_v2")` says which globals a pickle may name.
-Result<Pickle> ReadPickle(std::span<const std::byte> bytes, bool (*may_use)(std::string_view global));
+Result<Pickle> ReadPickle(std::span<const std::byte> bytes,
+                          bool (*may_use)(std::string_view global));
 
 }  // namespace thimble

@@ -28,20 +28,31 @@ std::string Print(const Pickle& pickle, PickleId id) {
     return text;
   };
   switch (value.kind) {
-    case PickleKind::kNone: return "None";
-    case PickleKind::kBool: return value.integer != 0 ? "True" : "False";
+    case PickleKind::kNone:
+      return "None";
+    case PickleKind::kBool:
+      return value.integer != 0 ? "True" : "False";
     case PickleKind::kInteger:
       return value.text.empty() ? std::to_string(value.integer)
                                 : "long" + std::to_string(value.text.size());
-    case PickleKind::kReal: return std::to_string(value.real);
-    case PickleKind::kText: return "'" + std::string(value.text) + "'";
-    case PickleKind::kBytes: return "b'" + std::string(value.text) + "'";
-    case PickleKind::kTuple: return "(" + list(0) + ")";
-    case PickleKind::kList: return "[" + list(0) + "]";
-    case PickleKind::kSet: return "set(" + list(0) + ")";
-    case PickleKind::kDict: return "{" + list(0) + "}";
-    case PickleKind::kGlobal: return std::string(value.text);
-    case PickleKind::kPersistent: return "<" + list(0) + ">";
+    case PickleKind::kReal:
+      return std::to_string(value.real);
+    case PickleKind::kText:
+      return "'" + std::string(value.text) + "'";
+    case PickleKind::kBytes:
+      return "b'" + std::string(value.text) + "'";
+    case PickleKind::kTuple:
+      return "(" + list(0) + ")";
+    case PickleKind::kList:
+      return "[" + list(0) + "]";
+    case PickleKind::kSet:
+      return "set(" + list(0) + ")";
+    case PickleKind::kDict:
+      return "{" + list(0) + "}";
+    case PickleKind::kGlobal:
+      return std::string(value.text);
+    case PickleKind::kPersistent:
+      return "<" + list(0) + ">";
     case PickleKind::kCall:
       return Print(pickle, value.items[0]) + Print(pickle, value.items[1]) + "{" + list(2) + "}";
   }
@@ -73,39 +84,68 @@ TEST(Pickle, Scalars) {
 TEST(Pickle, Containers) {
   EXPECT_EQ(Printed("(K\x01K\x02t."s), "(1, 2)");
   EXPECT_EQ(Printed("K\x01K\x02K\x03\x87."s), "(1, 2, 3)");
-  EXPECT_EQ(Printed("](K\x01K\x02" "eK\x03" "a."s), "[1, 2, 3]");
-  EXPECT_EQ(Printed("}(U\x01" "aK\x01U\x01" "bK\x02uU\x01" "cNs."s), "{'a', 1, 'b', 2, 'c', None}");
-  EXPECT_EQ(Printed("(U\x01" "aK\x01" "d."s), "{'a', 1}");
+  EXPECT_EQ(Printed("](K\x01K\x02"
+                    "eK\x03"
+                    "a."s),
+            "[1, 2, 3]");
+  EXPECT_EQ(Printed("}(U\x01"
+                    "aK\x01U\x01"
+                    "bK\x02uU\x01"
+                    "cNs."s),
+            "{'a', 1, 'b', 2, 'c', None}");
+  EXPECT_EQ(Printed("(U\x01"
+                    "aK\x01"
+                    "d."s),
+            "{'a', 1}");
   EXPECT_EQ(Printed("\x8f(K\x01K\x02\x90."s), "set(1, 2)");
 }
 
 TEST(Pickle, MemoAndStack) {
-  EXPECT_EQ(Printed("U\x01" "aq\x05h\x05\x86."s), "('a', 'a')");
-  EXPECT_EQ(Printed("U\x01" "ar\x00\x01\x00\x00j\x00\x01\x00\x00\x86."s), "('a', 'a')");
-  EXPECT_EQ(Printed("\x80\x04\x95\x08\x00\x00\x00\x00\x00\x00\x00\x8c\x01" "a\x94h\x00\x86."s),
+  EXPECT_EQ(Printed("U\x01"
+                    "aq\x05h\x05\x86."s),
             "('a', 'a')");
-  EXPECT_EQ(Printed("K\x01" "2\x86."s), "(1, 1)");
-  EXPECT_EQ(Printed("K\x01(K\x02" "1K\x03" "0."s), "1");
+  EXPECT_EQ(Printed("U\x01"
+                    "ar\x00\x01\x00\x00j\x00\x01\x00\x00\x86."s),
+            "('a', 'a')");
+  EXPECT_EQ(Printed("\x80\x04\x95\x08\x00\x00\x00\x00\x00\x00\x00\x8c\x01"
+                    "a\x94h\x00\x86."s),
+            "('a', 'a')");
+  EXPECT_EQ(Printed("K\x01"
+                    "2\x86."s),
+            "(1, 1)");
+  EXPECT_EQ(Printed("K\x01(K\x02"
+                    "1K\x03"
+                    "0."s),
+            "1");
 }
 
 TEST(Pickle, CallsAreNotedAndNotMade) {
-  EXPECT_EQ(Printed("cmodule\nThing\n)R(U\x01" "aK\x01u}b."s), "module.Thing(){'a', 1}");
+  EXPECT_EQ(Printed("cmodule\nThing\n)R(U\x01"
+                    "aK\x01u}b."s),
+            "module.Thing(){'a', 1}");
   EXPECT_EQ(Printed("\x8c\x06module\x8c\x05Thing\x93."s), "module.Thing");
-  EXPECT_EQ(Printed("U\x01" "kQ."s), "<'k'>");
+  EXPECT_EQ(Printed("U\x01"
+                    "kQ."s),
+            "<'k'>");
 }
 
 TEST(Pickle, RefusesGlobalsThatAreNotListed) {
-  EXPECT_EQ(Printed("cposix\nsystem\nU\x04" "evil\x85R."s),
-            "refuses to run \"posix.system\", which the pickle asks for: a checkpoint holds tensors "
-            "and nothing else");
-  EXPECT_THAT(Printed("\x8c\x08" "builtins\x8c\x04" "eval\x93."s), HasSubstr("\"builtins.eval\""));
+  EXPECT_EQ(
+      Printed("cposix\nsystem\nU\x04"
+              "evil\x85R."s),
+      "refuses to run \"posix.system\", which the pickle asks for: a checkpoint holds tensors "
+      "and nothing else");
+  EXPECT_THAT(Printed("\x8c\x08"
+                      "builtins\x8c\x04"
+                      "eval\x93."s),
+              HasSubstr("\"builtins.eval\""));
   EXPECT_THAT(Printed("cmodule\nThing.sub\n."s), HasSubstr("\"module.Thing.sub\""));
 }
 
 TEST(Pickle, RefusesOpcodesThatAreNotData) {
-  EXPECT_THAT(Printed("\x81."s), HasSubstr("opcode 129"));    // NEWOBJ
+  EXPECT_THAT(Printed("\x81."s), HasSubstr("opcode 129"));              // NEWOBJ
   EXPECT_THAT(Printed("imodule\nThing\n."s), HasSubstr("opcode 105"));  // INST
-  EXPECT_THAT(Printed("\x82\x01."s), HasSubstr("opcode 130"));  // EXT1
+  EXPECT_THAT(Printed("\x82\x01."s), HasSubstr("opcode 130"));          // EXT1
   EXPECT_THAT(Printed("\x80\x01N."s), HasSubstr("protocol 1"));
 }
 
@@ -119,7 +159,9 @@ TEST(Pickle, RefusesNonsense) {
   EXPECT_THAT(Printed("t."s), HasSubstr("without a mark"));
   EXPECT_THAT(Printed("h\x07."s), HasSubstr("not remembered"));
   EXPECT_THAT(Printed("q\x07."s), HasSubstr("empty stack"));
-  EXPECT_THAT(Printed("K\x01K\x02" "a."s), HasSubstr("no container"));
+  EXPECT_THAT(Printed("K\x01K\x02"
+                      "a."s),
+              HasSubstr("no container"));
   EXPECT_THAT(Printed("}(K\x01u."s), HasSubstr("without a value"));
   EXPECT_THAT(Printed("K\x01)R."s), HasSubstr("no function"));
   EXPECT_THAT(Printed("cmodule\nThing\nK\x01R."s), HasSubstr("no function"));
@@ -128,7 +170,9 @@ TEST(Pickle, RefusesNonsense) {
 }
 
 TEST(Pickle, CirclesAreData) {
-  const Result<Pickle> pickle = Read("]q\x00h\x00" "a."s);
+  const Result<Pickle> pickle = Read(
+      "]q\x00h\x00"
+      "a."s);
   ASSERT_TRUE(pickle);
   EXPECT_EQ(pickle->value(pickle->root).items, std::vector<PickleId>{pickle->root});
 }

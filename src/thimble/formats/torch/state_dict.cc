@@ -66,7 +66,8 @@ std::optional<uint64_t> Extent(const Shape& shape, const std::vector<int64_t>& s
   uint64_t last = 0;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0) return 0;
-    const auto steps = static_cast<uint64_t>(shape[i] - 1), stride = static_cast<uint64_t>(strides[i]);
+    const auto steps = static_cast<uint64_t>(shape[i] - 1),
+               stride = static_cast<uint64_t>(strides[i]);
     if (stride != 0 && steps > (kMax - last) / stride) return std::nullopt;
     last += steps * stride;
   }
@@ -85,8 +86,8 @@ class Reader {
     if (IsCallOf(pickle_, value, kRebuildParameter) && !Arguments(pickle_, value).empty()) {
       tensor = &pickle_.value(Arguments(pickle_, value)[0]);
     }
-    const bool is_tensor = IsCallOf(pickle_, *tensor, kRebuildTensorV2) ||
-                           IsCallOf(pickle_, *tensor, kRebuildTensor);
+    const bool is_tensor =
+        IsCallOf(pickle_, *tensor, kRebuildTensorV2) || IsCallOf(pickle_, *tensor, kRebuildTensor);
     return is_tensor ? tensor : nullptr;
   }
 

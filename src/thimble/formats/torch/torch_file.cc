@@ -32,7 +32,8 @@ Result<std::string> FindFolder(const ZipMembers& members) {
     if (!folder.empty()) return InvalidData("has two members called data.pkl");
     folder = name.substr(0, slash + 1);
   }
-  if (folder.empty()) return InvalidData("is a zip archive, but not one of torch.save: no data.pkl");
+  if (folder.empty())
+    return InvalidData("is a zip archive, but not one of torch.save: no data.pkl");
   return folder;
 }
 
@@ -115,8 +116,8 @@ Result<std::map<std::string_view, StorageName>> LegacyStorages(const Pickle& pic
     if (pickle.value(id).kind != PickleKind::kPersistent) continue;
     TRY(const StorageName storage, ParseStorageName(pickle, id));
     const auto [known, is_new] = storages.emplace(storage.key, storage);
-    if (!is_new && (known->second.type != storage.type ||
-                    known->second.elements != storage.elements)) {
+    if (!is_new &&
+        (known->second.type != storage.type || known->second.elements != storage.elements)) {
       return InvalidData("storage " + Quoted(storage.key) + " is described in two ways");
     }
   }

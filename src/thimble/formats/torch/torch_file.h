@@ -19,6 +19,7 @@ namespace thimble {
 Result<StoredTensors> OpenTorch(const std::string& path);
 
 // The same for bytes in memory that `owner` keeps alive.
-Result<StoredTensors> ParseTorch(std::span<const std::byte> file, std::shared_ptr<const void> owner);
+Result<StoredTensors> ParseTorch(std::span<const std::byte> file,
+                                 std::shared_ptr<const void> owner);
 
 }  // namespace thimble

@@ -101,10 +101,11 @@ Result<MemberHeader> NextMember(Bytes& directory) {
   const size_t name_bytes = U16(directory, 28), extra_bytes = U16(directory, 30);
   const size_t total = kDirectoryHeaderBytes + name_bytes + extra_bytes + U16(directory, 32);
   if (total > directory.size()) return InvalidData("is damaged: the zip directory ends early");
-  MemberHeader member{.name = std::string(Text(directory.subspan(kDirectoryHeaderBytes, name_bytes))),
-                      .bytes = U32(directory, 24),
-                      .local_offset = U32(directory, 42),
-                      .crc32 = U32(directory, 16)};
+  MemberHeader member{
+      .name = std::string(Text(directory.subspan(kDirectoryHeaderBytes, name_bytes))),
+      .bytes = U32(directory, 24),
+      .local_offset = U32(directory, 42),
+      .crc32 = U32(directory, 16)};
   uint64_t stored_bytes = U32(directory, 20);
   TRY_VOID(ReadZip64Extra(directory.subspan(kDirectoryHeaderBytes + name_bytes, extra_bytes),
                           member.bytes, stored_bytes, member.local_offset));

@@ -18,7 +18,8 @@ std::string Number(uint64_t value, size_t bytes) {
 }
 
 uint32_t Crc(std::string_view text) {
-  return static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(text.data()), text.size()));
+  return static_cast<uint32_t>(
+      crc32_z(0, reinterpret_cast<const Bytef*>(text.data()), text.size()));
 }
 
 // An archive written field by field, so that every field can be wrong.
@@ -43,16 +44,16 @@ struct ZipWriter {
     if (data_descriptor) {
       file += "PK\x07\x08" + Number(crc, 4) + Number(data.size(), 4) + Number(data.size(), 4);
     }
-    const std::string extra =
-        zip64 ? Number(0x7777, 2) + Number(1, 2) + "x" +  // a field of somebody else comes first
-                    Number(1, 2) + Number(24, 2) + Number(data.size(), 8) + Number(data.size(), 8) +
-                    Number(offset, 8)
-              : "";
+    const std::string extra = zip64 ? Number(0x7777, 2) + Number(1, 2) +
+                                          "x" +  // a field of somebody else comes first
+                                          Number(1, 2) + Number(24, 2) + Number(data.size(), 8) +
+                                          Number(data.size(), 8) + Number(offset, 8)
+                                    : "";
     const uint32_t size = zip64 ? 0xFFFFFFFF : static_cast<uint32_t>(data.size());
     directory += "PK\x01\x02" + Number(45, 2) + Number(45, 2) + Number(general_flags, 2) +
                  Number(method, 2) + Number(0, 4) + Number(crc, 4) + Number(size, 4) +
-                 Number(size, 4) + Number(name.size(), 2) + Number(extra.size(), 2) +
-                 Number(0, 2) + Number(0, 2) + Number(0, 2) + Number(0, 4) +
+                 Number(size, 4) + Number(name.size(), 2) + Number(extra.size(), 2) + Number(0, 2) +
+                 Number(0, 2) + Number(0, 2) + Number(0, 4) +
                  Number(zip64 ? 0xFFFFFFFF : offset, 4) + name + extra;
     ++members;
   }
@@ -67,8 +68,7 @@ struct ZipWriter {
       out += "PK\x06\x07" + Number(0, 4) + Number(at, 8) + Number(1, 4);
     }
     return out + "PK\x05\x06" + Number(0, 2) + Number(0, 2) + Number(zip64 ? 0xFFFF : members, 2) +
-           Number(zip64 ? 0xFFFF : members, 2) +
-           Number(zip64 ? 0xFFFFFFFF : directory.size(), 4) +
+           Number(zip64 ? 0xFFFF : members, 2) + Number(zip64 ? 0xFFFFFFFF : directory.size(), 4) +
            Number(zip64 ? 0xFFFFFFFF : file.size(), 4) + Number(comment.size(), 2) + comment;
   }
 };

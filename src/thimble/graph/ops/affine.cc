@@ -20,8 +20,8 @@ Result<ReferenceValue> ReferenceAffine(const OpContext& c, const PackedBatch& ba
   ReferenceValue out = MakeFloats(c.inputs[0], batch.rows(c.inputs[0].rows));
   for (size_t i = 0; i < out.floats.size(); ++i) {
     const size_t column = i % weight.size();
-    out.floats[i] = static_cast<float>(
-        static_cast<double>(inputs[0]->floats[i]) * weight[column] + bias[column]);
+    out.floats[i] = static_cast<float>(static_cast<double>(inputs[0]->floats[i]) * weight[column] +
+                                       bias[column]);
   }
   return out;
 }

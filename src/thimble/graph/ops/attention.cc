@@ -15,7 +15,8 @@ ValueType OutputType(const OpContext& c) {
 // softmax(scale * q k^T) over the keys of one sequence; all keys alike where all are masked.
 std::vector<double> Probabilities(const float* q, const float* k, size_t stride, size_t width,
                                   size_t keys, double scale, const uint8_t* mask) {
-  const bool any = mask == nullptr || std::any_of(mask, mask + keys, [](uint8_t m) { return m != 0; });
+  const bool any =
+      mask == nullptr || std::any_of(mask, mask + keys, [](uint8_t m) { return m != 0; });
   std::vector<double> p(keys, 0.0);
   double max = -std::numeric_limits<double>::infinity();
   const auto counts = [&](size_t j) { return mask == nullptr || mask[j] != 0; };
@@ -58,7 +59,8 @@ Result<ValueType> InferAttention(const OpContext& c) {
 }
 
 Cost CostAttention(const OpContext& c, const Workload& workload) {
-  const double keys = static_cast<double>(workload.tokens) / static_cast<double>(workload.sequences);
+  const double keys =
+      static_cast<double>(workload.tokens) / static_cast<double>(workload.sequences);
   const auto queries = static_cast<double>(workload.rows(c.inputs[0].rows));
   return {queries * keys * static_cast<double>(c.inputs[0].width + c.inputs[2].width), 0};
 }
@@ -79,9 +81,10 @@ Result<ReferenceValue> ReferenceAttention(const OpContext& c, const PackedBatch&
     for (size_t i = 0; i < (per_token ? keys : 1); ++i) {
       const size_t row = per_token ? first + i : s;
       for (size_t h = 0; h < heads; ++h) {
-        const std::vector<double> p = Probabilities(
-            inputs[0]->floats.data() + row * stride + h * width,
-            inputs[1]->floats.data() + first * stride + h * width, stride, width, keys, attrs.scale, mask);
+        const std::vector<double> p =
+            Probabilities(inputs[0]->floats.data() + row * stride + h * width,
+                          inputs[1]->floats.data() + first * stride + h * width, stride, width,
+                          keys, attrs.scale, mask);
         for (size_t d = 0; d < value_width; ++d) {
           const float* v = inputs[2]->floats.data() + first * value_stride + h * value_width + d;
           double sum = 0;

@@ -25,8 +25,8 @@ Status CheckFloatInputs(const OpContext& c) {
 
 Status CheckVector(const OpContext& c, size_t weight, int64_t width) {
   const Tensor& t = c.weights[weight];
-  const bool is_float = t.dtype() == DType::kF32 || t.dtype() == DType::kF16 ||
-                        t.dtype() == DType::kBF16;
+  const bool is_float =
+      t.dtype() == DType::kF32 || t.dtype() == DType::kF16 || t.dtype() == DType::kBF16;
   if (is_float && t.layout() == Layout::kRowMajor && t.shape() == Shape{width}) return {};
   return InvalidData("weight " + std::to_string(weight) + " is " + ShapeText(t.shape()) + " " +
                      std::string(DTypeName(t.dtype())) + ", must be floats " + ShapeText({width}));
@@ -44,7 +44,8 @@ Status CheckMatrix(const OpContext& c, size_t weight) {
   switch (t.dtype()) {
     case DType::kF32:
     case DType::kF16:
-    case DType::kBF16: return {};
+    case DType::kBF16:
+      return {};
     case DType::kI8:
       if (!t.scales().empty()) return {};
       return InvalidData(name + " is i8 without scales");

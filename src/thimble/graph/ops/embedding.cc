@@ -25,8 +25,8 @@ Result<ReferenceValue> ReferenceEmbedding(const OpContext& c, const PackedBatch&
   const std::vector<float> table = c.weights[0].ToFloats();
   const auto width = static_cast<size_t>(c.weights[0].dim(1));
   const std::vector<int32_t>& ids = inputs[0]->ints;
-  ReferenceValue out = MakeFloats(
-      {Element::kFloat32, c.inputs[0].rows, c.weights[0].dim(1)}, ids.size());
+  ReferenceValue out =
+      MakeFloats({Element::kFloat32, c.inputs[0].rows, c.weights[0].dim(1)}, ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= c.weights[0].dim(0)) {
       return InvalidArgument("id " + std::to_string(ids[i]) + " is not in the table of " +

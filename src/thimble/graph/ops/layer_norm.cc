@@ -12,7 +12,8 @@ Result<ValueType> InferLayerNorm(const OpContext& c) {
   TRY_VOID(CheckFloatInputs(c));
   for (size_t i = 0; i < 2; ++i) TRY_VOID(CheckVector(c, i, c.inputs[0].width));
   const double epsilon = c.attr<LayerNormAttrs>().epsilon;
-  if (!(epsilon >= 0 && epsilon < 1e6)) return InvalidData("epsilon is not a small positive number");
+  if (!(epsilon >= 0 && epsilon < 1e6))
+    return InvalidData("epsilon is not a small positive number");
   return c.inputs[0];
 }
 

@@ -31,8 +31,7 @@ Result<ReferenceValue> ReferenceLinear(const OpContext& c, const PackedBatch& ba
   const auto outputs = static_cast<size_t>(c.weights[0].dim(0));
   const auto width = static_cast<size_t>(c.weights[0].dim(1));
   const size_t rows = batch.rows(c.inputs[0].rows);
-  ReferenceValue out =
-      MakeFloats({Element::kFloat32, c.inputs[0].rows, c.weights[0].dim(0)}, rows);
+  ReferenceValue out = MakeFloats({Element::kFloat32, c.inputs[0].rows, c.weights[0].dim(0)}, rows);
   for (size_t r = 0; r < rows; ++r) {
     const float* x = inputs[0]->floats.data() + r * width;
     for (size_t n = 0; n < outputs; ++n) {

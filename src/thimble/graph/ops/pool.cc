@@ -17,8 +17,8 @@ Result<ReferenceValue> ReferencePool(const OpContext& c, const PackedBatch& batc
                                      std::span<const ReferenceValue* const> inputs) {
   const bool mean = c.attr<PoolAttrs>().kind == PoolKind::kMean;
   const auto width = static_cast<size_t>(c.inputs[0].width);
-  ReferenceValue out = MakeFloats({Element::kFloat32, Rows::kSequences, c.inputs[0].width},
-                                  batch.sequences());
+  ReferenceValue out =
+      MakeFloats({Element::kFloat32, Rows::kSequences, c.inputs[0].width}, batch.sequences());
   for (size_t s = 0; s < batch.sequences(); ++s) {
     const auto begin = static_cast<size_t>(batch.offsets[s]);
     const auto end = mean ? static_cast<size_t>(batch.offsets[s + 1]) : begin + 1;

@@ -5,9 +5,9 @@
 
 namespace thimble {
 
-#define OP(enumerator, name, file, Function, Attrs)                                       \
-  Result<ValueType> Infer##Function(const OpContext& c);                                  \
-  Cost Cost##Function(const OpContext& c, const Workload& workload);                      \
+#define OP(enumerator, name, file, Function, Attrs)                                        \
+  Result<ValueType> Infer##Function(const OpContext& c);                                   \
+  Cost Cost##Function(const OpContext& c, const Workload& workload);                       \
   Result<ReferenceValue> Reference##Function(const OpContext& c, const PackedBatch& batch, \
                                              std::span<const ReferenceValue* const> inputs);
 #include "thimble/graph/ops.inc"
