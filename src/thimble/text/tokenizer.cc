@@ -226,7 +226,11 @@ Result<std::vector<Encoding>> Tokenizer::EncodeWindows(std::string_view question
   TRY(const TokenList b, impl_->Tokenize(context));
   const EncodeOptions options;
   const size_t special = impl_->SpecialTokens(true, options);
-  const size_t room = max_length > special ? max_length - special : 0;
+  if (max_length < special) {
+    return InvalidArgument("a length of " + std::to_string(max_length) +
+                           " leaves no room for the special tokens");
+  }
+  const size_t room = max_length - special;
   // As the library's only_second with a stride; where the question leaves the context no more than the
   // overlap, which the library refuses, the question is cut to half of the window.
   const bool fits = a.ids.size() + b.ids.size() <= room;
