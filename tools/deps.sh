@@ -4,7 +4,7 @@
 set -eu
 
 build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev libicu-dev'
+  nlohmann-json3-dev libcli11-dev libutf8proc-dev libicu-dev zlib1g-dev'
 test="$build libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$build libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
 

@@ -11,6 +11,7 @@
 namespace thimble {
 namespace {
 
+using namespace std::string_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -86,6 +87,71 @@ TEST_P(TorchFile, SurvivesAChangedBitInEveryByte) {
 
 INSTANTIATE_TEST_SUITE_P(Formats, TorchFile,
                          ::testing::Values("zip.bin", "legacy.bin", "protocol4.bin"));
+
+// A file from before zip archives with one storage "k" of four floats 1 to 4 and one tensor "a": two
+// elements, described by `tensor` (opcodes for offset, size and strides), of the storage or of the view of
+// it that `view` describes.
+std::string LegacyFile(const std::string& tensor, const std::string& view = "N") {
+  std::string file = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s;  // magic number
+  file += "\x80\x02M\xe9\x03."s;                                                // protocol
+  file += "\x80\x02}U\x0dlittle_endian\x88s."s;                                   // machine
+  file += "\x80\x02}U\x01" "actorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n"s;
+  file += "U\x01kU\x03" "cpuK\x04"s + view + "tQ" + tensor + "\x89NtRs.";
+  file += "\x80\x02]U\x01ka."s;  // order of the storages
+  file += "\x04\0\0\0\0\0\0\0"s;
+  for (const float value : {1.0f, 2.0f, 3.0f, 4.0f}) {
+    file.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  return file;
+}
+
+std::vector<float> ValuesOf(const std::string& file) {
+  const Result<StoredTensors> tensors = Parse(file);
+  EXPECT_TRUE(tensors) << tensors.error().message();
+  return tensors ? Load(tensors->at("a"))->ToFloats() : std::vector<float>();
+}
+
+std::string ParseError(const std::string& file) {
+  const Result<StoredTensors> tensors = Parse(file);
+  return tensors ? "accepted" : tensors.error().message();
+}
+
+TEST(LegacyTorchFile, ReadsViewsOfStorages) {
+  const std::string two_from_0 = "K\x00K\x02\x85K\x01\x85"s;
+  EXPECT_THAT(ValuesOf(LegacyFile(two_from_0)), ElementsAre(1, 2));
+  EXPECT_THAT(ValuesOf(LegacyFile("K\x01K\x02\x85K\x02\x85")), ElementsAre(2, 4));
+  // Two elements from the second on.
+  EXPECT_THAT(ValuesOf(LegacyFile(two_from_0, "(U\x01vK\x01K\x02t")), ElementsAre(2, 3));
+  EXPECT_THAT(ParseError(LegacyFile(two_from_0, "(U\x01vK\x03K\x02t")), HasSubstr("leaves the storage"));
+}
+
+TEST(LegacyTorchFile, RefusesTensorsThatLeaveTheirStorage) {
+  for (const char* tensor : {
+           "K\x03K\x02\x85K\x01\x85",                            // offset
+           "K\x01K\x02\x85K\x03\x85",                            // stride
+           "K\x01J\xff\xff\xff\x7f\x85K\x01\x85",               // size
+           "K\x05K\x02\x85K\x01\x85",                            // begins behind the end
+           "K\x01\x8a\x08\x01\x01\x01\x01\x01\x01\x01\x7f\x85\x8a\x08\x01\x01\x01\x01\x01\x01\x01\x7f\x85",
+       }) {
+    EXPECT_THAT(ParseError(LegacyFile(tensor)), HasSubstr("leaves its storage of 4"));
+  }
+}
+
+TEST(LegacyTorchFile, RefusesExpansionsFarBeyondTheFile) {
+  // A billion times the same element.
+  const std::string expanded = "K\x01J\x00\xca\x9a\x3b\x85K\x00\x85"s;
+  EXPECT_THAT(ParseError(LegacyFile(expanded)), HasSubstr("far more memory than the file"));
+}
+
+TEST(LegacyTorchFile, RefusesDescriptionsThatAreNone) {
+  EXPECT_THAT(ParseError(LegacyFile("K\x01K\x02\x85K\x01K\x01\x86")), HasSubstr("1 dimensions and 2"));
+  EXPECT_THAT(ParseError(LegacyFile("NK\x02\x85K\x01\x85")), HasSubstr("its offset is not a count"));
+  EXPECT_THAT(ParseError(LegacyFile("K\x01K\x02K\x01\x85")), HasSubstr("its size is not a tuple"));
+  EXPECT_THAT(ParseError(LegacyFile("K\x01J\xfe\xff\xff\xff\x85K\x01\x85")), HasSubstr("not a count"));
+  std::string big_endian = LegacyFile("K\x01K\x02\x85K\x01\x85");
+  big_endian[big_endian.find('\x88')] = '\x89';
+  EXPECT_THAT(ParseError(big_endian), HasSubstr("big-endian"));
+}
 
 TEST(TorchFileRefuses, CodeByItsName) {
   EXPECT_THAT(ErrorOf("hostile_zip.bin"), HasSubstr("refuses to run \"posix.system\""));
