@@ -1,19 +1,16 @@
 // Writes a model as an ONNX file, for other runtimes and for comparing with them.
 //
-//   inputs   input_ids, attention_mask, token_type_ids (where the model has them): int64 [batch,
-//   sequence],
-//            both dimensions free. The mask does what Hugging Face's does: masked keys get the most
-//            negative score.
+//   inputs   input_ids, attention_mask, token_type_ids (where the model has them): int64
+//            [batch, sequence], both dimensions free. The mask does what Hugging Face's does: masked
+//            keys get the most negative score.
 //   outputs  those of the graph by name, float32: [batch, sequence, width] or [batch, width]
 //
 // Only operators of the standard, in the shapes that ONNX Runtime's optimizer recognises. What the
 // weights are stored as decides the arithmetic:
-//   f32   plain
-//   f16   constants are stored as float16 and cast: half the file, float32 arithmetic
-//   int8  DynamicQuantizeLinear and MatMulInteger with one scale per output channel: activations
-//   are
-//         quantized per tensor, as ONNX can express it, so that results differ from ours in
-//         rounding
+//   f32      plain
+//   f16      constants are stored as float16 and cast: half the file, float32 arithmetic
+//   int8     DynamicQuantizeLinear and MatMulInteger with one scale per output channel: activations
+//            are quantized per tensor, as ONNX can express it, so results differ from ours in rounding
 #pragma once
 
 #include <string>
