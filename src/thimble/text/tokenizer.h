@@ -88,7 +88,8 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // Refuses what cannot work: no pieces, duplicate pieces, ids out of range, missing scores.
+  // Refuses what cannot work: no pieces, ids out of range, missing scores. Where a piece is
+  // repeated, its last id counts.
   static Result<Tokenizer> Create(TokenizerSpec spec);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
