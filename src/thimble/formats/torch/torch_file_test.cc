@@ -93,10 +93,15 @@ INSTANTIATE_TEST_SUITE_P(Formats, TorchFile,
 // it that `view` describes.
 std::string LegacyFile(const std::string& tensor, const std::string& view = "N") {
   std::string file = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s;  // magic number
-  file += "\x80\x02M\xe9\x03."s;                                                // protocol
-  file += "\x80\x02}U\x0dlittle_endian\x88s."s;                                   // machine
-  file += "\x80\x02}U\x01" "actorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n"s;
-  file += "U\x01kU\x03" "cpuK\x04"s + view + "tQ" + tensor + "\x89NtRs.";
+  file += "\x80\x02M\xe9\x03."s;                                                    // protocol
+  file += "\x80\x02}U\x0dlittle_endian\x88s."s;                                     // machine
+  file +=
+      "\x80\x02}U\x01"
+      "actorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n"s;
+  file +=
+      "U\x01kU\x03"
+      "cpuK\x04"s +
+      view + "tQ" + tensor + "\x89NtRs.";
   file += "\x80\x02]U\x01ka."s;  // order of the storages
   file += "\x04\0\0\0\0\0\0\0"s;
   for (const float value : {1.0f, 2.0f, 3.0f, 4.0f}) {
@@ -122,16 +127,18 @@ TEST(LegacyTorchFile, ReadsViewsOfStorages) {
   EXPECT_THAT(ValuesOf(LegacyFile("K\x01K\x02\x85K\x02\x85")), ElementsAre(2, 4));
   // Two elements from the second on.
   EXPECT_THAT(ValuesOf(LegacyFile(two_from_0, "(U\x01vK\x01K\x02t")), ElementsAre(2, 3));
-  EXPECT_THAT(ParseError(LegacyFile(two_from_0, "(U\x01vK\x03K\x02t")), HasSubstr("leaves the storage"));
+  EXPECT_THAT(ParseError(LegacyFile(two_from_0, "(U\x01vK\x03K\x02t")),
+              HasSubstr("leaves the storage"));
 }
 
 TEST(LegacyTorchFile, RefusesTensorsThatLeaveTheirStorage) {
   for (const char* tensor : {
-           "K\x03K\x02\x85K\x01\x85",                            // offset
-           "K\x01K\x02\x85K\x03\x85",                            // stride
-           "K\x01J\xff\xff\xff\x7f\x85K\x01\x85",               // size
-           "K\x05K\x02\x85K\x01\x85",                            // begins behind the end
-           "K\x01\x8a\x08\x01\x01\x01\x01\x01\x01\x01\x7f\x85\x8a\x08\x01\x01\x01\x01\x01\x01\x01\x7f\x85",
+           "K\x03K\x02\x85K\x01\x85",              // offset
+           "K\x01K\x02\x85K\x03\x85",              // stride
+           "K\x01J\xff\xff\xff\x7f\x85K\x01\x85",  // size
+           "K\x05K\x02\x85K\x01\x85",              // begins behind the end
+           "K\x01\x8a\x08\x01\x01\x01\x01\x01\x01\x01\x7f\x85\x8a\x08\x01\x01\x01\x01\x01\x01\x01"
+           "\x7f\x85",
        }) {
     EXPECT_THAT(ParseError(LegacyFile(tensor)), HasSubstr("leaves its storage of 4"));
   }
@@ -144,10 +151,13 @@ TEST(LegacyTorchFile, RefusesExpansionsFarBeyondTheFile) {
 }
 
 TEST(LegacyTorchFile, RefusesDescriptionsThatAreNone) {
-  EXPECT_THAT(ParseError(LegacyFile("K\x01K\x02\x85K\x01K\x01\x86")), HasSubstr("1 dimensions and 2"));
-  EXPECT_THAT(ParseError(LegacyFile("NK\x02\x85K\x01\x85")), HasSubstr("its offset is not a count"));
+  EXPECT_THAT(ParseError(LegacyFile("K\x01K\x02\x85K\x01K\x01\x86")),
+              HasSubstr("1 dimensions and 2"));
+  EXPECT_THAT(ParseError(LegacyFile("NK\x02\x85K\x01\x85")),
+              HasSubstr("its offset is not a count"));
   EXPECT_THAT(ParseError(LegacyFile("K\x01K\x02K\x01\x85")), HasSubstr("its size is not a tuple"));
-  EXPECT_THAT(ParseError(LegacyFile("K\x01J\xfe\xff\xff\xff\x85K\x01\x85")), HasSubstr("not a count"));
+  EXPECT_THAT(ParseError(LegacyFile("K\x01J\xfe\xff\xff\xff\x85K\x01\x85")),
+              HasSubstr("not a count"));
   std::string big_endian = LegacyFile("K\x01K\x02\x85K\x01\x85");
   big_endian[big_endian.find('\x88')] = '\x89';
   EXPECT_THAT(ParseError(big_endian), HasSubstr("big-endian"));
