@@ -7,9 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-#if defined(__linux__) && defined(__aarch64__)
-#include <sys/auxv.h>
-#endif
 
 namespace thimble {
 
@@ -63,15 +60,6 @@ bool CpuHasAvx512Vnni() { return false; }
 bool CpuHasAvxVnni() { return false; }
 bool CpuHasAmxInt8() { return false; }
 #endif
-
-bool CpuHasNeonDotprod() {
-#if defined(__linux__) && defined(__aarch64__)
-  constexpr unsigned long kDotprod = 1ul << 20;  // HWCAP_ASIMDDP
-  return (getauxval(AT_HWCAP) & kDotprod) != 0;
-#else
-  return false;
-#endif
-}
 
 // Part of every 64-bit Arm processor; elsewhere the compiler was told.
 bool CpuHasNeon() {

@@ -1,13 +1,14 @@
-// The innermost step of an int8 product on each instruction set: 16 sums, each of four products
-// more.
+// The innermost step of an int8 product on each instruction set: 16 sums, four products more each.
 //
 // A step is a type with
+//
 //   Register, kRegisters     16 / kRegisters sums in one register
 //   Weights, LoadWeights(p)  kPanelInputGroup inputs of one register's outputs, made ready
 //   Inputs, LoadInputs(p)    the same inputs of one row, for all outputs
-//   Dot(sum, weights, inputs)
-//   kShifted                 weights count as weight + 128: sums must start at -128 * (sum of
-//   inputs) kRows, kPanels           the largest tile whose sums stay in registers
+//   Dot(sum, weights, inputs), Start(value), Add(sum, sum), Store(sum, to)
+//   kShifted                 weights count as weight + 128: sums start at -128 * (sum of inputs)
+//   kRows, kPanels           the tile that measures best (docs/int8.md)
+//
 // All are exact for operands in [-127, 127].
 #if defined(THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_
@@ -169,16 +170,6 @@ struct DotInt8 {
   }
   static HWY_INLINE Register Add(Register a, Register b) { return vaddq_s32(a, b); }
   static HWY_INLINE void Store(Register sum, int32_t* to) { vst1q_s32(to, sum); }
-};
-
-// Spelled out for the same reason as on x86. `.arch_extension` tells the assembler alone.
-struct DotInt8Dotprod : DotInt8 {
-  static constexpr size_t kRows = 5;
-
-  static HWY_INLINE Register Dot(Register sum, Weights w, Inputs a) {
-    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(a));
-    return sum;
-  }
 };
 
 #else

@@ -68,10 +68,6 @@ constexpr Entry kEntries[] = {
     {N_SSE4::MakeKernels("sse4"), CpuHasSse4},
 #endif
 #if HWY_TARGETS & HWY_NEON
-#if HWY_ARCH_ARM_A64
-    {N_NEON::MakeKernels("neon_dotprod", N_NEON::LinearInt8<N_NEON::DotInt8Dotprod>),
-     CpuHasNeonDotprod},
-#endif
     {N_NEON::MakeKernels("neon"), CpuHasNeon},
 #endif
 #if HWY_TARGETS & HWY_WASM

@@ -91,7 +91,7 @@ HWY_INLINE void QuantizeFinite(const float* HWY_RESTRICT x, size_t width, float 
 }
 
 // The rule of QuantizeArgs for rows with infinities, NaN, or so small that the factor is infinite.
-HWY_NOINLINE float QuantizeSpecial(const float* x, size_t width, int8_t* q) {
+HWY_NOINLINE inline float QuantizeSpecial(const float* x, size_t width, int8_t* q) {
   float largest = 0;
   for (size_t i = 0; i < width; ++i) {
     if (std::fabs(x[i]) > largest) largest = std::fabs(x[i]);  // NaN is not larger
