@@ -65,6 +65,8 @@ A part of the ratio is work that is left out rather than done faster: a classifi
 Thimble runs what follows the last attention for that token alone, with the same result bit for bit. That saves
 about one layer's feed-forward in n: 3 % for MobileBERT (24 layers), 10 to 20 % for models of 4 to 6 layers.
 
+PyTorch's time at two threads is several times its time at one, in every run; we have not found out why.
+
 ## Cold start and memory
 
 From opening the file to the first logits (128 tokens), and peak resident memory of the process. ONNX Runtime's

@@ -183,7 +183,6 @@ constexpr Row kRows[] = {
     {"sse4", N_SSE4::PeakFloat32, N_SSE4::PeakInt8},
 #endif
 #if HWY_TARGETS & HWY_NEON
-    {"neon_dotprod", N_NEON::PeakFloat32, N_NEON::PeakInt8},
     {"neon", N_NEON::PeakFloat32, N_NEON::PeakInt8},
 #endif
 #if HWY_TARGETS & HWY_WASM
