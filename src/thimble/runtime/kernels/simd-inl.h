@@ -32,6 +32,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using FloatTag = hn::CappedTag<float, 16>;
 using IntTag = hn::RebindToSigned<FloatTag>;
+using UnsignedTag = hn::RebindToUnsigned<FloatTag>;
 using Register = hn::Vec<FloatTag>;
 using IntRegister = hn::Vec<IntTag>;
 
@@ -108,6 +109,7 @@ HWY_INLINE Floats Max(const Floats& a, const Floats& b) {
 HWY_INLINE Floats Min(const Floats& a, const Floats& b) {
   THIMBLE_LANEWISE(Floats, RegisterMin(a.part[i], b.part[i]));
 }
+HWY_INLINE Floats Sqrt(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Sqrt(a.part[i])); }
 HWY_INLINE Floats Abs(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Abs(a.part[i])); }
 
 // |magnitude| with the sign bit of `sign`.
@@ -136,6 +138,15 @@ HWY_INLINE Ints Sub(const Ints& a, const Ints& b) {
 HWY_INLINE Ints And(const Ints& a, const Ints& b) {
   THIMBLE_LANEWISE(Ints, hn::And(a.part[i], b.part[i]));
 }
+HWY_INLINE Ints Xor(const Ints& a, const Ints& b) {
+  THIMBLE_LANEWISE(Ints, hn::Xor(a.part[i], b.part[i]));
+}
+// The low 32 bits of the product.
+HWY_INLINE Ints Mul(const Ints& a, const Ints& b) {
+  const UnsignedTag d;
+  THIMBLE_LANEWISE(
+      Ints, hn::BitCast(IntTag(), hn::Mul(hn::BitCast(d, a.part[i]), hn::BitCast(d, b.part[i]))));
+}
 HWY_INLINE Ints Max(const Ints& a, const Ints& b) {
   THIMBLE_LANEWISE(Ints, hn::Max(a.part[i], b.part[i]));
 }
@@ -149,6 +160,25 @@ HWY_INLINE Ints ShiftLeft(const Ints& a) {
 template <int kBits>
 HWY_INLINE Ints ShiftRightSigned(const Ints& a) {
   THIMBLE_LANEWISE(Ints, hn::ShiftRight<kBits>(a.part[i]));
+}
+
+// Zeros come in from above.
+template <int kBits>
+HWY_INLINE Ints ShiftRight(const Ints& a) {
+  const UnsignedTag d;
+  THIMBLE_LANEWISE(Ints, hn::BitCast(IntTag(), hn::ShiftRight<kBits>(hn::BitCast(d, a.part[i]))));
+}
+// a < b ? yes : no
+HWY_INLINE Ints SelectLess(const Ints& a, const Ints& b, const Ints& yes, const Ints& no) {
+  THIMBLE_LANEWISE(Ints, hn::IfThenElse(hn::Lt(a.part[i], b.part[i]), yes.part[i], no.part[i]));
+}
+
+HWY_INLINE Ints Load(const int32_t* HWY_RESTRICT p) {
+  THIMBLE_LANEWISE(Ints, hn::LoadU(IntTag(), p + i * kRegisterLanes));
+}
+HWY_INLINE void Store(const Ints& a, int32_t* HWY_RESTRICT p) {
+  THIMBLE_UNROLL
+  for (size_t i = 0; i < kParts; ++i) hn::StoreU(a.part[i], IntTag(), p + i * kRegisterLanes);
 }
 
 HWY_INLINE Floats Load(const float* HWY_RESTRICT p) {

@@ -22,10 +22,10 @@ namespace thimble {
 // state: the same example is treated alike in whatever batch, thread or machine it is computed, and
 // the backward pass recomputes the decision instead of storing it.
 //
-// Element (r, c) is kept where RandomBits(row_keys[r], c) >= threshold, with
-// threshold = round(probability * 2^16).
+// Element (r, c) is kept where RandomBits(row_keys[r], c) >= DropoutThreshold(probability).
 uint32_t RandomBits(uint32_t row_key, uint32_t column);  // uniform in [0, 2^16): the definition
-uint32_t MixKeys(uint32_t a, uint32_t b);                // a key that depends on both
+uint32_t MixKeys(uint32_t a, uint32_t b);     // a key that depends on both; one-to-one in b
+int32_t DropoutThreshold(float probability);  // round(probability * 2^16)
 
 struct DropoutArgs {
   const float* x = nullptr;
@@ -38,10 +38,15 @@ struct DropoutArgs {
 
 // --- Attention over one packed batch, as the graph's operation defines it (graph/ops.h)
 
+// To split a batch among threads, give each a part of `offsets` (n sequences are n + 1 entries) and
+// its part of `kept`. Rows of tokens are counted from the start of the batch all the same, so the
+// matrices and the mask stay as they are. Rows of sequences, where per_token is false, are counted
+// from the part's first sequence: q, out, their gradients and row_keys then begin there.
+// Masked keys are left out, but what they hold must be finite.
 struct AttentionShape {
-  std::span<const int32_t> offsets;  // of sequences, in tokens
-  const uint8_t* mask = nullptr;     // one byte per token; null: none masked
-  bool per_token = true;             // false: one query row per sequence
+  std::span<const int32_t> offsets;                   // of sequences, in tokens
+  const uint8_t* mask = nullptr;                      // one byte per token; null: none masked
+  bool per_token = true;                              // false: one query row per sequence
   size_t heads = 1, head_width = 0, value_width = 0;  // of one head
   size_t q_stride = 0, k_stride = 0, v_stride = 0;    // of rows, in floats; outputs have the same
   size_t out_stride = 0;
@@ -49,7 +54,9 @@ struct AttentionShape {
   float dropout = 0;                   // of probabilities
   const uint32_t* row_keys = nullptr;  // one per query row; column of (head h, key j): h * keys + j
 };
-// Floats that Forward keeps for Backward: the probabilities, [heads, queries, keys] per sequence.
+// Floats that Forward keeps for Backward: the probabilities before dropout, per sequence
+// [heads, queries, keys rounded up to 16], the rest of a row zero. Dropped ones have their sign bit
+// set.
 size_t AttentionKeptFloats(const AttentionShape& shape);
 struct AttentionForwardArgs {
   AttentionShape shape;
@@ -74,8 +81,8 @@ struct LayerNormForwardArgs {
 };
 struct LayerNormBackwardArgs {
   const float *x = nullptr, *gamma = nullptr, *mean = nullptr, *inverse = nullptr, *d_y = nullptr;
-  float* d_x = nullptr;                             // overwritten
-  float *d_gamma = nullptr, *d_beta = nullptr;      // added to; null: not wanted
+  float* d_x = nullptr;                         // overwritten
+  float *d_gamma = nullptr, *d_beta = nullptr;  // added to; null: not wanted
   size_t rows = 0, width = 0;
 };
 struct AffineBackwardArgs {
@@ -96,8 +103,11 @@ struct AdamWArgs {
   float correction1 = 1, correction2 = 1;  // 1 - beta^step
 };
 
+// Tables with fused multiply-add give the same bits, as in runtime/kernels; decisions of dropout are
+// the same on all.
 struct TrainKernels {
-  std::string_view name;
+  std::string_view name;  // "avx512", "avx2", "sse4", "neon", "scalar", ...
+  bool fused;             // has fused multiply-add
   void (*dropout)(const DropoutArgs&) noexcept;
   void (*attention_forward)(const AttentionForwardArgs&) noexcept;
   void (*attention_backward)(const AttentionBackwardArgs&) noexcept;
@@ -128,5 +138,8 @@ struct TrainKernels {
 const TrainKernels& BestTrainKernels();
 // All that this processor can run, best first: tests go through them.
 std::span<const TrainKernels* const> AvailableTrainKernels();
+// The table of a name of the runtime's: those with products of int8 ("avx2_vnni") are the one they
+// extend ("avx2"). Null if this processor or build has none.
+const TrainKernels* FindTrainKernels(std::string_view name);
 
 }  // namespace thimble
