@@ -1,4 +1,4 @@
-// A verb of the command line: one row in verbs.inc and one file that defines its Setup function.
+// A verb of the command line: one row in verbs.inc (train_verbs.inc for what needs libtorch) and one file that defines its Setup function.
 //
 //   Action SetupGreet(CLI::App& app) {
 //     auto name = std::make_shared<std::string>();
@@ -24,6 +24,7 @@ namespace thimble::cli {
 using Action = std::function<Status()>;
 
 #define VERB(function, name, summary, example) Action function(CLI::App& app);
+#include "thimble/cli/train_verbs.inc"
 #include "thimble/cli/verbs.inc"
 #undef VERB
 

@@ -1,142 +1,18 @@
-// thimble: parses the command line, runs the verb, turns its Status into one line and an exit code.
-#include <CLI/CLI.hpp>
-#include <csignal>
-#include <cstdio>
-#include <new>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
+// thimble: everything but what needs libtorch, for which it starts thimble-train.
 #include "thimble/cli/command.h"
-#include "thimble/cli/console.h"
-#include "thimble/cli/suggest.h"
+#include "thimble/cli/program.h"
 
-namespace thimble::cli {
 namespace {
 
-struct Verb {
-  std::string_view name, summary, example;
-  Action (*setup)(CLI::App&);
-};
-
-constexpr Verb kVerbs[] = {
-#define VERB(function, name, summary, example) {name, summary, example, function},
+constexpr thimble::cli::Verb kVerbs[] = {
+#define VERB(function, name, summary, example) {name, summary, example, thimble::cli::function},
 #include "thimble/cli/verbs.inc"
+#undef VERB
+#define VERB(function, name, summary, example) {name, summary, example, nullptr},
+#include "thimble/cli/train_verbs.inc"
 #undef VERB
 };
 
-int ExitCode(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalidArgument:
-      return 2;
-    case ErrorCode::kLimitNotMet:
-      return 3;
-    case ErrorCode::kMismatch:
-      return 4;
-    case ErrorCode::kInterrupted:
-      return 130;
-    case ErrorCode::kNotFound:
-    case ErrorCode::kIo:
-    case ErrorCode::kInvalidData:
-    case ErrorCode::kUnsupported:
-    case ErrorCode::kResourceExhausted:
-      return 1;
-  }
-  return 1;
-}
-
-std::string Usage() {
-  std::string text =
-      "thimble fits transformers in a thimble: small models on edge devices.\n\n"
-      "usage: thimble VERB [options]\n\n";
-  for (const Verb& verb : kVerbs) {
-    std::string name(verb.name);
-    name.resize(12, ' ');
-    text.append("  ").append(name).append(verb.summary).append("\n");
-  }
-  text +=
-      "\nthimble VERB --help shows the options of a verb and an example; thimble --version the "
-      "version.\n";
-  return text;
-}
-
-Error UnknownVerb(std::string_view given) {
-  std::vector<std::string> names;
-  for (const Verb& verb : kVerbs) names.emplace_back(verb.name);
-  std::string message = "there is no verb '" + std::string(given) + "'";
-  if (const auto guess = ClosestName(given, names)) message += ", did you mean '" + *guess + "'?";
-  return InvalidArgument(message + " (thimble --help lists them)");
-}
-
-// CLI11's message as one line, with a suggestion where an option is not known.
-Error BadCall(const CLI::App& app, const CLI::ParseError& error,
-              const std::vector<std::string>& arguments) {
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  }
-  for (const std::string& argument : arguments) {
-    const std::string name = argument.substr(0, argument.find('='));
-    if (!name.starts_with("--") || name == "--") continue;
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    std::string message = "there is no option '" + name + "'";
-    if (const auto guess = ClosestName(name, known)) message += ", did you mean '" + *guess + "'?";
-    return InvalidArgument(message + " (thimble " + app.get_name() + " --help)");
-  }
-  std::string message = error.what();
-  for (char& c : message) {
-    if (c == '\n') c = ' ';
-  }
-  return InvalidArgument(message + " (thimble " + app.get_name() + " --help)");
-}
-
-Status RunVerb(const Verb& verb, std::vector<std::string> arguments) {
-  CLI::App app(std::string(verb.summary), std::string(verb.name));
-  app.get_formatter()->column_width(34);
-  app.footer("Example:\n  " + std::string(verb.example));
-  const Action action = verb.setup(app);
-  try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
-  } catch (const CLI::CallForHelp&) {
-    return PrintText(app.help("thimble"));
-  } catch (const CLI::ParseError& error) {
-    return BadCall(app, error, arguments).In(verb.name);
-  }
-  Status status = action();
-  if (!status.has_value()) return std::move(status).error().In(verb.name);
-  return {};
-}
-
-Status Main(std::vector<std::string> arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
-      arguments[0] == "help") {
-    return PrintText(Usage());
-  }
-  if (arguments[0] == "--version") return PrintText("thimble " THIMBLE_VERSION "\n");
-  for (const Verb& verb : kVerbs) {
-    if (arguments[0] == verb.name) {
-      arguments.erase(arguments.begin());
-      return RunVerb(verb, std::move(arguments));
-    }
-  }
-  return UnknownVerb(arguments[0]);
-}
-
 }  // namespace
-}  // namespace thimble::cli
 
-int main(int argc, char** argv) {
-  using namespace thimble::cli;
-  std::signal(SIGPIPE, SIG_DFL);  // `thimble ... | head` ends quietly, whatever our parent ignores
-  WatchForInterrupt();
-  try {
-    const thimble::Status status = Main({argv + 1, argv + argc});
-    if (status.has_value()) return 0;
-    PrintError(status.error());
-    return ExitCode(status.error().code());
-  } catch (const std::bad_alloc&) {
-    PrintError(thimble::ResourceExhausted("out of memory"));
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return thimble::cli::RunProgram(kVerbs, argc, argv); }

@@ -1,0 +1,98 @@
+#include "thimble/passes/replace_head.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "thimble/base/random.h"
+
+namespace thimble {
+namespace {
+
+// Rebuilds the part of a graph that some of its values need.
+class Copier {
+ public:
+  Copier(const Graph& from, Builder& to) : from_(from), to_(to) {
+    copies_.assign(from.values.size(), kNoValue);
+  }
+
+  void Copy(const std::vector<ValueId>& wanted) {
+    std::vector<bool> needed(from_.values.size(), false);
+    for (const ValueId id : wanted) needed[Index(id)] = true;
+    for (size_t i = from_.nodes.size(); i-- > 0;) {
+      if (!needed[Index(from_.nodes[i].output)]) continue;
+      for (const ValueId input : from_.nodes[i].inputs) needed[Index(input)] = true;
+    }
+    for (const ValueId id : from_.inputs) copies_[Index(id)] = to_.Input(from_.value(id).name);
+    for (const Node& node : from_.nodes) {
+      if (!needed[Index(node.output)]) continue;
+      std::vector<ValueId> inputs;
+      for (const ValueId id : node.inputs) inputs.push_back(copies_[Index(id)]);
+      copies_[Index(node.output)] =
+          to_.Add(node.op, node.name, std::move(inputs), node.weights, node.attrs);
+    }
+  }
+
+  ValueId operator[](ValueId id) const { return copies_[Index(id)]; }
+
+ private:
+  const Graph& from_;
+  Builder& to_;
+  std::vector<ValueId> copies_;
+};
+
+bool PerSequence(Task task) {
+  return task == Task::kSingleLabel || task == Task::kMultiLabel || task == Task::kRegression;
+}
+
+int64_t Outputs(const NewHead& head) {
+  if (head.task == Task::kAnswers) return 2;
+  return head.task == Task::kRegression ? 1 : head.labels;
+}
+
+ValueId NewLinear(Builder& builder, const std::string& name, ValueId x, const NewHead& head) {
+  const int64_t width = builder.type(x).width, outputs = Outputs(head);
+  std::vector<float> weight(static_cast<size_t>(outputs * width));
+  Random random(head.seed);
+  for (float& w : weight) w = static_cast<float>(head.spread * random.Normal());
+  const std::vector<float> bias(static_cast<size_t>(outputs), 0.0f);
+  return builder.Add(OpKind::kLinear, name, {x},
+                     {{name + ".weight", Tensor::FromFloats({outputs, width}, weight)},
+                      {name + ".bias", Tensor::FromFloats({outputs}, bias)}});
+}
+
+}  // namespace
+
+Result<Graph> ReplaceHead(const Graph& graph, const NewHead& head) {
+  const GraphOutput* hidden = graph.FindOutput("last_hidden_state");
+  const GraphOutput* pooled = graph.FindOutput("pooler_output");
+  if (hidden == nullptr) {
+    return Unsupported("the model does not give its last hidden state, so it cannot get another head");
+  }
+  if (head.task == Task::kMaskedLm || head.task == Task::kPretraining) {
+    return Unsupported("a head for the task " + std::string(TaskName(head.task)) +
+                       " is part of the architecture; start from a preset or a configuration");
+  }
+  if (Outputs(head) < 1) return InvalidArgument("a head needs at least one label");
+  const bool keep_pooler = pooled != nullptr && !head.pool.has_value() &&
+                           (PerSequence(head.task) || head.task == Task::kFeatures);
+  Builder builder;
+  Copier copy(graph, builder);
+  std::vector<ValueId> wanted{hidden->value};
+  if (keep_pooler) wanted.push_back(pooled->value);
+  copy.Copy(wanted);
+  builder.Output("last_hidden_state", copy[hidden->value]);
+  if (keep_pooler) builder.Output("pooler_output", copy[pooled->value]);
+  if (head.task != Task::kFeatures) {
+    ValueId x = keep_pooler ? copy[pooled->value] : copy[hidden->value];
+    if (PerSequence(head.task) && !keep_pooler) {
+      x = builder.Add(OpKind::kPool, "classifier.pool", {x}, {},
+                      PoolAttrs{head.pool.value_or(PoolKind::kFirst)});
+    }
+    const std::string name = head.task == Task::kAnswers ? "qa_outputs" : "classifier";
+    if (builder.ok()) builder.Output("logits", NewLinear(builder, name, x, head));
+  }
+  return std::move(builder).Finish(graph.max_sequence_length);
+}
+
+}  // namespace thimble

@@ -1,0 +1,229 @@
+#include "thimble/train/executor.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "thimble/train/expressions.h"
+
+namespace thimble::train {
+namespace {
+
+// Steps that compute a row from the same row.
+bool WorksRowByRow(OpKind op) {
+  return op == OpKind::kLinear || op == OpKind::kActivation || op == OpKind::kLayerNorm ||
+         op == OpKind::kAffine || op == OpKind::kL2Normalize;
+}
+
+std::vector<int> CountUses(const Graph& graph) {
+  std::vector<int> uses(graph.values.size(), 0);
+  for (const Node& node : graph.nodes) {
+    for (const ValueId input : node.inputs) ++uses[Index(input)];
+  }
+  return uses;
+}
+
+std::vector<const Node*> Producers(const Graph& graph) {
+  std::vector<const Node*> producers(graph.values.size(), nullptr);
+  for (const Node& node : graph.nodes) producers[Index(node.output)] = &node;
+  return producers;
+}
+
+at::Tensor IdsTensor(std::span<const int32_t> ids, at::Device device) {
+  const at::Tensor cpu = at::empty({static_cast<int64_t>(ids.size())}, at::kInt);
+  std::copy(ids.begin(), ids.end(), cpu.data_ptr<int32_t>());
+  return cpu.to(device);
+}
+
+}  // namespace
+
+Executor::Executor(const Graph& graph, const ParameterSet& parameters,
+                   const ExecutorOptions& options)
+    : graph_(&graph), parameters_(&parameters), options_(options) {
+  if (options_.device.type() != at::kCPU) options_.plain = true;
+  PlaceDropout();
+  FindHead();
+}
+
+Result<Executor> Executor::Create(const Graph& graph, const ParameterSet& parameters,
+                                  const ExecutorOptions& options) {
+  TRY_VOID(Verify(graph));
+  for (const double p : {options.hidden_dropout, options.attention_dropout}) {
+    if (!(p >= 0 && p < 1)) {
+      return InvalidArgument("dropout " + std::to_string(p) + " is not in [0, 1)");
+    }
+  }
+  return Executor(graph, parameters, options);
+}
+
+void Executor::PlaceDropout() {
+  const std::vector<const Node*> producers = Producers(*graph_);
+  const auto produced_by = [&](ValueId value, OpKind op) {
+    const Node* producer = producers[Index(value)];
+    return producer != nullptr && producer->op == op;
+  };
+  dropout_.assign(graph_->nodes.size(), {});
+  bool before_attention = true, embeddings_done = false;
+  const GraphOutput* logits = graph_->FindOutput("logits");
+  for (size_t i = 0; i < graph_->nodes.size(); ++i) {
+    const Node& node = graph_->nodes[i];
+    if (node.op == OpKind::kAttention) before_attention = false;
+    const bool norm = node.op == OpKind::kLayerNorm || node.op == OpKind::kAffine;
+    if (norm && before_attention && !embeddings_done) {
+      dropout_[i].on_output = embeddings_done = true;
+    }
+    if (node.op == OpKind::kAdd && !before_attention) {
+      for (int operand = 0; operand < 2; ++operand) {
+        if (produced_by(node.inputs[static_cast<size_t>(operand)], OpKind::kLinear)) {
+          dropout_[i].operand = operand;
+          break;
+        }
+      }
+    }
+    dropout_[i].on_input = node.op == OpKind::kLinear && logits != nullptr &&
+                           node.output == logits->value &&
+                           graph_->value(node.output).type.rows == Rows::kSequences;
+  }
+}
+
+void Executor::FindHead() {
+  head_ = graph_->nodes.size();
+  const GraphOutput* logits = graph_->FindOutput("logits");
+  if (logits == nullptr || graph_->value(logits->value).type.rows != Rows::kTokens) return;
+  const std::vector<int> uses = CountUses(*graph_);
+  const auto is_output = [&](ValueId value) {
+    return std::any_of(graph_->outputs.begin(), graph_->outputs.end(),
+                       [&](const GraphOutput& o) { return o.value == value; });
+  };
+  ValueId value = logits->value;
+  for (size_t i = graph_->nodes.size(); i-- > 0;) {
+    const Node& node = graph_->nodes[i];
+    if (node.output != value) continue;
+    if (!WorksRowByRow(node.op)) return;
+    head_ = i;
+    value = node.inputs[0];
+    // A value that others read too ends the head: they need all of its rows.
+    if (uses[Index(value)] > 1 || is_output(value)) return;
+  }
+}
+
+Status Executor::CheckIds(const Batch& batch) const {
+  for (const Node& node : graph_->nodes) {
+    if (node.op != OpKind::kEmbedding) continue;
+    const std::string& input = graph_->value(node.inputs[0]).name;
+    const bool words = input == kInputIds;
+    if (!words && input != kTokenTypeIds) continue;
+    const int64_t rows = node.weights[0].tensor.dim(0);
+    for (const int32_t id : words ? batch.ids() : batch.type_ids()) {
+      if (id < 0 || id >= rows) {
+        return InvalidArgument(node.name + ": id " + std::to_string(id) +
+                               " is not in the table of " + std::to_string(rows) + " rows");
+      }
+    }
+  }
+  const PackedBatch packed = batch.packed();
+  for (size_t s = 0; s < packed.sequences(); ++s) {
+    const int64_t length = packed.offsets[s + 1] - packed.offsets[s];
+    if (length < 1 || length > graph_->max_sequence_length) {
+      return InvalidArgument("sequence " + std::to_string(s) + " has " + std::to_string(length) +
+                             " tokens, the model takes 1 to " +
+                             std::to_string(graph_->max_sequence_length));
+    }
+  }
+  return {};
+}
+
+Result<std::vector<at::Tensor>> Executor::Run(const Batch& batch, std::span<const ValueId> wanted,
+                                              const RunOptions& options) const {
+  TRY_VOID(CheckIds(batch));
+  try {
+    return Execute(batch, wanted, options);
+  } catch (const c10::Error& error) {
+    return ResourceExhausted("libtorch: " + std::string(error.what_without_backtrace()));
+  }
+}
+
+std::vector<at::Tensor> Executor::Execute(const Batch& batch, std::span<const ValueId> wanted,
+                                          const RunOptions& options) const {
+  const bool record = options.gradients.defined();
+  const bool drop = !options.sequence_keys.empty();
+  const c10::AutoGradMode mode(record);
+  const auto run = std::make_shared<const RunContext>(batch.packed(), options_.device,
+                                                      options.sequence_keys, options.step_key);
+  const at::Tensor anchor = at::zeros({1}).requires_grad_(record);
+
+  // Which nodes are needed, and how often each value will be read.
+  std::vector<int> uses(graph_->values.size(), 0);
+  for (const ValueId value : wanted) ++uses[Index(value)];
+  std::vector<bool> needed(graph_->nodes.size(), false);
+  for (size_t i = graph_->nodes.size(); i-- > 0;) {
+    const Node& node = graph_->nodes[i];
+    if (uses[Index(node.output)] == 0) continue;
+    needed[i] = true;
+    for (const ValueId input : node.inputs) ++uses[Index(input)];
+  }
+
+  // One leaf per parameter in plain mode: a parameter used twice gathers both gradients.
+  std::vector<at::Tensor> leaves(options_.plain ? parameters_->parameters().size() : 0);
+  const auto weight_of = [&](size_t node, size_t weight) -> WeightRef {
+    const size_t index = parameters_->IndexOf(node, weight);
+    const bool trains = record && parameters_->parameters()[index].trainable;
+    if (!options_.plain) {
+      return {parameters_->View(index),
+              trains ? parameters_->ViewOf(options.gradients, index) : at::Tensor()};
+    }
+    if (!leaves[index].defined()) {
+      leaves[index] = parameters_->View(index).detach();
+      if (trains) {
+        leaves[index].requires_grad_(true);
+        // Autograd adds to a gradient that is there, in place.
+        leaves[index].mutable_grad() = parameters_->ViewOf(options.gradients, index);
+      }
+    }
+    return {leaves[index], {}};
+  };
+
+  std::vector<at::Tensor> values(graph_->values.size());
+  for (const ValueId id : graph_->inputs) {
+    values[Index(id)] = IdsTensor(
+        graph_->value(id).name == kInputIds ? batch.ids() : batch.type_ids(), options_.device);
+  }
+  std::vector<at::Tensor> inputs;
+  std::vector<WeightRef> weights;
+  for (size_t i = 0; i < graph_->nodes.size(); ++i) {
+    if (!needed[i]) continue;
+    const Node& node = graph_->nodes[i];
+    inputs.clear(), weights.clear();
+    for (const ValueId id : node.inputs) {
+      at::Tensor value = values[Index(id)];
+      if (i == head_ && !options.logit_rows.empty()) value = SelectRows(value, options.logit_rows);
+      inputs.push_back(std::move(value));
+      if (--uses[Index(id)] == 0) values[Index(id)] = at::Tensor();
+    }
+    for (size_t w = 0; w < node.weights.size(); ++w) weights.push_back(weight_of(i, w));
+    const Rows rows = graph_->value(node.inputs[0]).type.rows;
+    // Two sites per node: on what it reads and on what it gives.
+    const auto site = static_cast<uint32_t>(2 * i);
+    if (drop && dropout_[i].on_input && options_.hidden_dropout > 0) {
+      inputs[0] =
+          DropoutRows(inputs[0], options_.hidden_dropout, rows, site, run, options_.plain);
+    }
+    OpCall call{node, rows, inputs, weights, run, anchor};
+    call.site = site;
+    if (drop && node.op == OpKind::kAttention) call.dropout = options_.attention_dropout;
+    if (drop && dropout_[i].operand >= 0) {
+      call.dropout = options_.hidden_dropout;
+      call.dropped = dropout_[i].operand;
+    }
+    at::Tensor out = ExpressionOf(node.op, options_.plain)(call);
+    if (drop && dropout_[i].on_output && options_.hidden_dropout > 0) {
+      out = DropoutRows(out, options_.hidden_dropout, rows, site + 1, run, options_.plain);
+    }
+    values[Index(node.output)] = std::move(out);
+  }
+  std::vector<at::Tensor> results;
+  for (const ValueId value : wanted) results.push_back(values[Index(value)]);
+  return results;
+}
+
+}  // namespace thimble::train
