@@ -3,6 +3,7 @@
 
 Usage: make_fuzz_seeds.py   (in the root of the repository, after make_torch_fixtures.py)
 """
+import gzip
 import json
 import pathlib
 import struct
@@ -104,6 +105,29 @@ def main():
         "vocabulary": vocabulary})
     write("vocabulary", "lines", vocabulary.encode())
     write("vocabulary", "windows", b"a\r\nb\r\n\r\na\r\n")
+
+    # The first byte names the format to the fuzzer.
+    tsv = b"id\ttext_a\ttext_b\tlabel\tlabel_scores\n1\ta\tb\tx|y\tx:0.5|z:1\n2\tc\td\tx\t{\"x\": 0.1}\n"
+    write("data_tables", "tsv", b"t" + tsv)
+    write("data_tables", "tsv_gz", b"t" + gzip.compress(tsv, mtime=0))
+    write("data_tables", "score", b"ttext\tscore\r\na\t1.5\r\nb\tnan\r\n")
+    write("data_tables", "csv", b'ctext,label\n"a, ""b""\n",x\nc,y\n')
+    write("data_tables", "conll", b"o-DOCSTART- O\n\nAda NNP B-PER\nsat\tO\n\n# id = 1\nx y\n")
+    answer = {"text": "b", "answer_start": 1}
+    rows = [{"text": "a", "label": "x"}, {"text": "a", "text_pair": "b", "labels": ["x", "y"]},
+            {"text": "a", "label_scores": {"x": 0.5}}, {"text": "a", "label_scores": [0, 1]}]
+    lines = "\n".join(map(json.dumps, rows))
+    questions = [{"question": "q", "context": "abc", "answers": [answer]},
+                 {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [2]}},
+                 {"question": "q", "context": "abc", "answers": [], "is_impossible": True}]
+    write("data_json", "texts", b"l" + lines.encode())
+    write("data_json", "questions", b"l" + "\n".join(map(json.dumps, questions)).encode())
+    write("data_json", "words", b'l{"words": ["a", "b"], "tags": ["B-x", 0]}')
+    write("data_json", "array", b"s" + json.dumps(rows).encode())
+    write("data_json", "squad", b"s" + json.dumps(
+        {"data": [{"paragraphs": [{"context": "abc", "qas": [
+            {"id": "1", "question": "q", "answers": [answer, answer]},
+            {"id": "2", "question": "q", "answers": [], "is_impossible": True}]}]}]}).encode())
 
 
 if __name__ == "__main__":
