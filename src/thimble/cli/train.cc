@@ -35,7 +35,8 @@ using nlohmann::json;
 using namespace thimble::train;  // NOLINT: the verb is made of it
 
 struct Options {
-  std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights, device = "cpu";
+  std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights,
+                                                      device = "cpu";
   StartOptions start;
   TrainerOptions trainer;
   TaskLossOptions loss;
@@ -107,8 +108,9 @@ Result<std::vector<float>> ClassWeights(const std::string& kind, const Dataset& 
   std::vector<float> weights;
   double mean = 0;
   for (const float prior : priors) {
-    double w = data.task == Task::kMultiLabel ? (1 - static_cast<double>(prior)) / static_cast<double>(prior)
-                                              : 1 / static_cast<double>(prior);
+    double w = data.task == Task::kMultiLabel
+                   ? (1 - static_cast<double>(prior)) / static_cast<double>(prior)
+                   : 1 / static_cast<double>(prior);
     if (kind == "sqrt") w = std::sqrt(w);
     if (data.task == Task::kMultiLabel) w = std::clamp(w, 1.0, 20.0);
     weights.push_back(static_cast<float>(w));
@@ -189,8 +191,8 @@ class Run {
   }
 
   Result<std::vector<TrainingExample>> EncodeRows(const Tokenizer& tokenizer) const {
-    TRY(TrainingData encoded, EncodeForTraining(data_.train, o_.start.task, tokenizer,
-                                                {.max_length = o_.max_length}));
+    TRY(TrainingData encoded,
+        EncodeForTraining(data_.train, o_.start.task, tokenizer, {.max_length = o_.max_length}));
     if (encoded.truncated > 0) {
       Note(std::to_string(encoded.truncated) + " of " + std::to_string(encoded.examples.size()) +
            " training texts are longer than --max-length " + std::to_string(o_.max_length) +
@@ -282,8 +284,9 @@ class Run {
   Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) {
     TRY(const Model packed, Packed(model));
     TRY(const std::vector<TaskOutput> outputs, PredictDataset(packed, data, o_.trainer.threads));
-    return ComputeMetrics(data, outputs,
-                          {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
+    return ComputeMetrics(
+        data, outputs,
+        {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
   }
 
   Result<Evaluation> Evaluate(const Graph& graph) {
@@ -346,57 +349,99 @@ Action SetupTrain(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->trainer.epochs = 3;
   o->trainer.rate = 5e-4;
-  app.set_config("--recipe", "", "a TOML file with these options: key = value; the command line wins");
+  app.set_config("--recipe", "",
+                 "a TOML file with these options: key = value; the command line wins");
   app.allow_config_extras(CLI::config_extras_mode::error);
   const auto group = [&](const char* name) { return app.add_option_group(name); };
 
   auto* data = group("Data");
-  data->add_option("--train", o->train, "training set: TSV, CSV, JSONL, SQuAD, CoNLL; with --task masked_lm a text or a folder of texts")->required();
+  data->add_option("--train", o->train,
+                   "training set: TSV, CSV, JSONL, SQuAD, CoNLL; with --task masked_lm a text or a "
+                   "folder of texts")
+      ->required();
   data->add_option("--valid", o->valid, "validation set: chooses the weights that are kept");
   data->add_option("--test", o->test, "test set, measured once at the end");
-  data->add_option("--task", o->task, "single_label, multi_label, regression, token_labels, answers or masked_lm; unset: from the data");
-  data->add_option("--max-length", o->max_length, "tokens; longer texts are cut")->capture_default_str();
-  data->add_flag("--strict", o->strict, "a bad row is an error instead of being left out and counted");
+  data->add_option("--task", o->task,
+                   "single_label, multi_label, regression, token_labels, answers or masked_lm; "
+                   "unset: from the data");
+  data->add_option("--max-length", o->max_length, "tokens; longer texts are cut")
+      ->capture_default_str();
+  data->add_flag("--strict", o->strict,
+                 "a bad row is an error instead of being left out and counted");
 
   auto* model = group("Model");
-  model->add_option("--model", o->start.model, "a preset, a config.json, a Hugging Face directory or a .thimble file")->required();
-  model->add_option("--set", o->start.overrides, "key=value of a preset's configuration, may be repeated");
-  model->add_option("--vocab", o->start.vocabulary, "vocab.txt, for models that start from scratch");
+  model
+      ->add_option("--model", o->start.model,
+                   "a preset, a config.json, a Hugging Face directory or a .thimble file")
+      ->required();
+  model->add_option("--set", o->start.overrides,
+                    "key=value of a preset's configuration, may be repeated");
+  model->add_option("--vocab", o->start.vocabulary,
+                    "vocab.txt, for models that start from scratch");
   model->add_flag("--cased", o->start.cased, "with --vocab: keep case and accents");
-  model->add_option("--inherit", o->start.inherit, "start the weights of a preset from this larger model");
-  model->add_option("--layers", o->start.layers, "with --inherit: which of its layers, in order")->delimiter(',');
-  model->add_option("--pool", o->pool, "what the classifier reads: first or mean; unset: as the architecture does")->check(CLI::IsMember({"first", "mean"}));
-  model->add_option("-o,--output", o->output, "the .thimble file to write")->required()->type_name("FILE");
+  model->add_option("--inherit", o->start.inherit,
+                    "start the weights of a preset from this larger model");
+  model->add_option("--layers", o->start.layers, "with --inherit: which of its layers, in order")
+      ->delimiter(',');
+  model
+      ->add_option("--pool", o->pool,
+                   "what the classifier reads: first or mean; unset: as the architecture does")
+      ->check(CLI::IsMember({"first", "mean"}));
+  model->add_option("-o,--output", o->output, "the .thimble file to write")
+      ->required()
+      ->type_name("FILE");
   AddWeightsOption(*model, o->weights);
 
   auto* run = group("Run");
-  run->add_option("--epochs", o->trainer.epochs, "passes over the training set")->capture_default_str();
+  run->add_option("--epochs", o->trainer.epochs, "passes over the training set")
+      ->capture_default_str();
   run->add_option("--max-steps", o->trainer.max_steps, "updates at most; 0: as the epochs say");
-  run->add_option("--max-seconds", o->trainer.max_seconds, "time at most; the schedule follows the clock");
-  run->add_option("--batch", o->trainer.batches.examples, "examples per batch; 0: as --batch-tokens says")->capture_default_str();
-  run->add_option("--batch-tokens", o->trainer.batches.tokens, "tokens per batch at most; 0: no limit");
-  run->add_option("--accumulate", o->trainer.accumulate, "batches per update")->capture_default_str();
+  run->add_option("--max-seconds", o->trainer.max_seconds,
+                  "time at most; the schedule follows the clock");
+  run->add_option("--batch", o->trainer.batches.examples,
+                  "examples per batch; 0: as --batch-tokens says")
+      ->capture_default_str();
+  run->add_option("--batch-tokens", o->trainer.batches.tokens,
+                  "tokens per batch at most; 0: no limit");
+  run->add_option("--accumulate", o->trainer.accumulate, "batches per update")
+      ->capture_default_str();
   run->add_option("--lr", o->trainer.rate, "peak learning rate")->capture_default_str();
   run->add_option("--schedule", o->schedule, "constant, linear or cosine")->capture_default_str();
-  run->add_option("--warmup", o->trainer.warmup_share, "share of the steps over which the rate rises")->capture_default_str();
+  run->add_option("--warmup", o->trainer.warmup_share,
+                  "share of the steps over which the rate rises")
+      ->capture_default_str();
   run->add_option("--warmup-steps", o->warmup_steps, "the same in steps");
-  run->add_option("--weight-decay", o->trainer.optimizer.weight_decay, "of matrices and tables")->capture_default_str();
-  run->add_option("--clip", o->trainer.optimizer.clip_norm, "largest norm of a gradient; 0: off")->capture_default_str();
-  run->add_option("--ema", o->trainer.optimizer.average_decay, "decay of a moving average of the weights; 0: none");
+  run->add_option("--weight-decay", o->trainer.optimizer.weight_decay, "of matrices and tables")
+      ->capture_default_str();
+  run->add_option("--clip", o->trainer.optimizer.clip_norm, "largest norm of a gradient; 0: off")
+      ->capture_default_str();
+  run->add_option("--ema", o->trainer.optimizer.average_decay,
+                  "decay of a moving average of the weights; 0: none");
   run->add_option("--dropout", o->hidden_dropout, "of hidden states")->capture_default_str();
-  run->add_option("--attention-dropout", o->attention_dropout, "of attention probabilities")->capture_default_str();
-  run->add_option("--class-weights", o->class_weights, "none, balanced or sqrt")->check(CLI::IsMember({"none", "balanced", "sqrt"}))->capture_default_str();
+  run->add_option("--attention-dropout", o->attention_dropout, "of attention probabilities")
+      ->capture_default_str();
+  run->add_option("--class-weights", o->class_weights, "none, balanced or sqrt")
+      ->check(CLI::IsMember({"none", "balanced", "sqrt"}))
+      ->capture_default_str();
   run->add_option("--focal-gamma", o->loss.focal_gamma, "focal loss; 0: off");
-  run->add_option("--logit-adjust", o->loss.adjust_tau, "logit adjustment for rare classes; 0: off, usual: 1");
+  run->add_option("--logit-adjust", o->loss.adjust_tau,
+                  "logit adjustment for rare classes; 0: off, usual: 1");
   run->add_option("--label-smoothing", o->loss.label_smoothing, "0: off");
   run->add_flag("--whole-words", o->whole_words, "masked_lm: mask all pieces of a word together");
-  run->add_option("--eval-every", o->trainer.evaluate_every, "epochs between evaluations")->capture_default_str();
-  run->add_option("--early-stop", o->trainer.patience, "stop after so many evaluations without a better score; 0: never");
-  run->add_option("--metric", o->metric, "the metric that chooses the weights; unset: the task's main one");
+  run->add_option("--eval-every", o->trainer.evaluate_every, "epochs between evaluations")
+      ->capture_default_str();
+  run->add_option("--early-stop", o->trainer.patience,
+                  "stop after so many evaluations without a better score; 0: never");
+  run->add_option("--metric", o->metric,
+                  "the metric that chooses the weights; unset: the task's main one");
   run->add_option("--seed", o->trainer.seed, "of everything random")->capture_default_str();
-  run->add_option("--threads", o->trainer.threads, "threads, one share of every batch each")->capture_default_str();
-  run->add_option("--device", o->device, "cpu, or cuda where libtorch has it")->capture_default_str();
-  run->add_option("--checkpoint-every", o->trainer.checkpoint_seconds, "seconds between checkpoints")->capture_default_str();
+  run->add_option("--threads", o->trainer.threads, "threads, one share of every batch each")
+      ->capture_default_str();
+  run->add_option("--device", o->device, "cpu, or cuda where libtorch has it")
+      ->capture_default_str();
+  run->add_option("--checkpoint-every", o->trainer.checkpoint_seconds,
+                  "seconds between checkpoints")
+      ->capture_default_str();
   run->add_flag("--resume", o->trainer.resume, "go on from OUTPUT.checkpoint, if it is there");
   run->add_flag("--json", o->json, "one JSON document at the end");
   return [o] { return Run(*o).Execute(); };

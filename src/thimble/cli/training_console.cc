@@ -93,7 +93,8 @@ Status TrainingConsole::OnStep(const train::StepReport& report) {
   mean_rate_ = keep * mean_rate_ + (1 - keep) * rate;
   if (report.skipped) {
     Wipe();
-    Note("step " + std::to_string(report.step) + ": the gradient is not finite; the step was skipped");
+    Note("step " + std::to_string(report.step) +
+         ": the gradient is not finite; the step was skipped");
   }
   Draw(report);
   return Log({{"event", "step"},
@@ -133,8 +134,7 @@ Result<std::string> TrainingConsole::Save() {
 Status TrainingConsole::OnResume(const std::string& saved, int64_t step) {
   int64_t length = -1;
   std::from_chars(saved.data(), saved.data() + saved.size(), length);
-  if (length < 0 || ftruncate(fileno(file_), length) != 0 ||
-      std::fseek(file_, 0, SEEK_END) != 0) {
+  if (length < 0 || ftruncate(fileno(file_), length) != 0 || std::fseek(file_, 0, SEEK_END) != 0) {
     return IoError(path_ + ": it cannot be cut back to the checkpoint");
   }
   Note("going on from step " + std::to_string(step));

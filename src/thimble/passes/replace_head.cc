@@ -67,7 +67,8 @@ Result<Graph> ReplaceHead(const Graph& graph, const NewHead& head) {
   const GraphOutput* hidden = graph.FindOutput("last_hidden_state");
   const GraphOutput* pooled = graph.FindOutput("pooler_output");
   if (hidden == nullptr) {
-    return Unsupported("the model does not give its last hidden state, so it cannot get another head");
+    return Unsupported(
+        "the model does not give its last hidden state, so it cannot get another head");
   }
   if (head.task == Task::kMaskedLm || head.task == Task::kPretraining) {
     return Unsupported("a head for the task " + std::string(TaskName(head.task)) +

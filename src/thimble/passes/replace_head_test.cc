@@ -77,8 +77,7 @@ TEST(ReplaceHead, StartsFromTheSeed) {
 TEST(ReplaceHead, RefusesWhatItCannotBuild) {
   EXPECT_EQ(ReplaceHead(OldGraph(true), {.task = Task::kMaskedLm}).error().code(),
             ErrorCode::kUnsupported);
-  EXPECT_EQ(ReplaceHead(OldGraph(true), {.labels = 0}).error().code(),
-            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(ReplaceHead(OldGraph(true), {.labels = 0}).error().code(), ErrorCode::kInvalidArgument);
   Graph blind = OldGraph(true);
   std::erase_if(blind.outputs, [](const auto& o) { return o.name == "last_hidden_state"; });
   EXPECT_EQ(ReplaceHead(blind, {}).error().code(), ErrorCode::kUnsupported);

@@ -15,9 +15,9 @@ std::vector<std::vector<uint32_t>> Cut(std::span<const uint32_t> order,
   std::vector<std::vector<uint32_t>> batches;
   size_t tokens = 0;
   for (const uint32_t index : order) {
-    const bool full =
-        batches.empty() || (options.examples > 0 && batches.back().size() >= options.examples) ||
-        (options.tokens > 0 && tokens + lengths[index] > options.tokens);
+    const bool full = batches.empty() ||
+                      (options.examples > 0 && batches.back().size() >= options.examples) ||
+                      (options.tokens > 0 && tokens + lengths[index] > options.tokens);
     if (full) batches.emplace_back(), tokens = 0;
     batches.back().push_back(index);
     tokens += lengths[index];
@@ -38,15 +38,15 @@ std::vector<std::vector<uint32_t>> EpochBatches(std::span<const uint32_t> length
   size_t per_batch = options.examples;
   if (options.tokens > 0 && !lengths.empty()) {
     const size_t total = std::accumulate(lengths.begin(), lengths.end(), size_t{0});
-    const size_t fit = std::max<size_t>(1, options.tokens * lengths.size() / std::max<size_t>(total, 1));
+    const size_t fit =
+        std::max<size_t>(1, options.tokens * lengths.size() / std::max<size_t>(total, 1));
     per_batch = per_batch == 0 ? fit : std::min(per_batch, fit);
   }
   const size_t window = std::max<size_t>(1, per_batch * options.bucket_batches);
   for (size_t begin = 0; begin < order.size(); begin += window) {
     const auto first = order.begin() + static_cast<int64_t>(begin);
     const auto last = order.begin() + static_cast<int64_t>(std::min(begin + window, order.size()));
-    std::stable_sort(first, last,
-                     [&](uint32_t a, uint32_t b) { return lengths[a] > lengths[b]; });
+    std::stable_sort(first, last, [&](uint32_t a, uint32_t b) { return lengths[a] > lengths[b]; });
   }
   std::vector<std::vector<uint32_t>> batches = Cut(order, lengths, options);
   random.Shuffle(std::span(batches));

@@ -47,7 +47,9 @@ TEST(EpochBatches, TakeAnExampleThatIsLongerThanTheLimitAlone) {
   const std::vector<uint32_t> lengths{500, 3, 3};
   size_t seen = 0;
   for (const auto& batch : EpochBatches(lengths, 0, {.examples = 0, .tokens = 10})) {
-    if (std::count(batch.begin(), batch.end(), 0u) > 0) EXPECT_EQ(batch.size(), 1u);
+    if (std::count(batch.begin(), batch.end(), 0u) > 0) {
+      EXPECT_EQ(batch.size(), 1u);
+    }
     seen += batch.size();
   }
   EXPECT_EQ(seen, 3u);

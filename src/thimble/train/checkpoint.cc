@@ -40,8 +40,8 @@ Status WriteCheckpoint(const std::string& path, const Checkpoint& checkpoint) {
     kept.push_back(tensor.cpu().contiguous());
     const std::span<const float> values{kept.back().data_ptr<float>(),
                                         static_cast<size_t>(kept.back().numel())};
-    tensors.push_back({name, Tensor::View(DType::kF32, {kept.back().numel()},
-                                          std::as_bytes(values), nullptr)});
+    tensors.push_back(
+        {name, Tensor::View(DType::kF32, {kept.back().numel()}, std::as_bytes(values), nullptr)});
   }
   return WriteSafetensors(path, tensors, checkpoint.fields);
 }

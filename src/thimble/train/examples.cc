@@ -50,9 +50,8 @@ class Encoder {
   Status Add(const Example& row, size_t index) {
     const EncodeOptions encode{.max_length = options_.max_length};
     if (task_ == Task::kAnswers) return AddWindows(row, index);
-    TRY(const Encoding e, row.pair.has_value()
-                              ? tokenizer_.EncodePair(row.text, *row.pair, encode)
-                              : tokenizer_.Encode(row.text, encode));
+    TRY(const Encoding e, row.pair.has_value() ? tokenizer_.EncodePair(row.text, *row.pair, encode)
+                                               : tokenizer_.Encode(row.text, encode));
     TrainingExample example = Start(e, index);
     example.labels = task_ == Task::kTokenLabels ? TokenLabels(e, row) : row.labels;
     example.scores = row.label_scores;
@@ -118,8 +117,8 @@ Result<TrainingData> EncodeForTraining(const Dataset& data, Task task, const Tok
 Status AddParagraph(const Tokenizer& tokenizer, const std::string& text, size_t max_length,
                     std::vector<TrainingExample>& examples) {
   constexpr size_t kLeast = 8;
-  TRY(const Encoding e, tokenizer.Encode(text, {.add_special_tokens = false,
-                                                .truncation = Truncation::kNone}));
+  TRY(const Encoding e,
+      tokenizer.Encode(text, {.add_special_tokens = false, .truncation = Truncation::kNone}));
   const TokenizerSpec& spec = tokenizer.spec();
   const size_t special = (spec.cls_id >= 0 ? 1 : 0) + (spec.sep_id >= 0 ? 1 : 0);
   const size_t room = max_length - special;

@@ -33,8 +33,8 @@ struct EncodeForTrainingOptions {
 
 struct TrainingData {
   std::vector<TrainingExample> examples;
-  size_t truncated = 0;        // examples that lost tokens
-  size_t lost_answers = 0;     // rows whose answer lies in no window
+  size_t truncated = 0;     // examples that lost tokens
+  size_t lost_answers = 0;  // rows whose answer lies in no window
   size_t tokens = 0;
 };
 

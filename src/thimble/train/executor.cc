@@ -205,8 +205,7 @@ std::vector<at::Tensor> Executor::Execute(const Batch& batch, std::span<const Va
     // Two sites per node: on what it reads and on what it gives.
     const auto site = static_cast<uint32_t>(2 * i);
     if (drop && dropout_[i].on_input && options_.hidden_dropout > 0) {
-      inputs[0] =
-          DropoutRows(inputs[0], options_.hidden_dropout, rows, site, run, options_.plain);
+      inputs[0] = DropoutRows(inputs[0], options_.hidden_dropout, rows, site, run, options_.plain);
     }
     OpCall call{node, rows, inputs, weights, run, anchor};
     call.site = site;

@@ -81,7 +81,7 @@ class Executor {
   const Graph* graph_;
   const ParameterSet* parameters_;
   ExecutorOptions options_;
-  std::vector<Dropout> dropout_;       // per node
+  std::vector<Dropout> dropout_;  // per node
   // The first of the nodes that end in "logits" and work row by row; none: graph.nodes.size().
   size_t head_ = 0;
 };

@@ -39,8 +39,7 @@ double Difference(const at::Tensor& got, const at::Tensor& want) {
 at::Tensor SomeLoss(const std::vector<at::Tensor>& values) {
   at::Tensor loss = at::zeros({});
   for (const at::Tensor& value : values) {
-    const at::Tensor weights =
-        at::sin(at::arange(value.numel(), at::kFloat)).view(value.sizes());
+    const at::Tensor weights = at::sin(at::arange(value.numel(), at::kFloat)).view(value.sizes());
     loss = loss + (value * weights).sum();
   }
   return loss;
@@ -109,9 +108,9 @@ TEST_P(Executors, GiveTheSameGradientsFastAndPlain) {
       EXPECT_LE(Difference(fast.values[i], plain.values[i]), kTolerance) << kOutputs[i];
     }
     for (size_t p = 0; p < parameters.parameters().size(); ++p) {
-      EXPECT_LE(Difference(parameters.ViewOf(fast.gradients, p),
-                           parameters.ViewOf(plain.gradients, p)),
-                10 * kTolerance)
+      EXPECT_LE(
+          Difference(parameters.ViewOf(fast.gradients, p), parameters.ViewOf(plain.gradients, p)),
+          10 * kTolerance)
           << parameters.parameters()[p].name << " dropout=" << dropout;
     }
   }
@@ -266,8 +265,7 @@ TEST(ParameterSet, KeepsTiesAndGivesTheWeightsBack) {
   const Graph doubled = parameters.ToGraph(graph);
   EXPECT_EQ(doubled.nodes[0].weights[0].tensor.ToFloats(),
             (std::vector<float>{2, 4, 6, 8, 10, 12}));
-  EXPECT_TRUE(
-      doubled.nodes[0].weights[0].tensor.SameAs(doubled.nodes[1].weights[0].tensor));
+  EXPECT_TRUE(doubled.nodes[0].weights[0].tensor.SameAs(doubled.nodes[1].weights[0].tensor));
 }
 
 }  // namespace

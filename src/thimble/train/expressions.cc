@@ -38,7 +38,8 @@ at::Tensor AttentionKeepMask(const RunContext& run, const RunContext::Padded& p,
                              int64_t heads, double probability, uint32_t site) {
   const auto threshold = static_cast<uint32_t>(std::lround(probability * 65536));
   const auto scale = static_cast<float>(1 / (1 - probability));
-  const std::vector<uint32_t> keys = run.RowKeys(per_token ? Rows::kTokens : Rows::kSequences, site);
+  const std::vector<uint32_t> keys =
+      run.RowKeys(per_token ? Rows::kTokens : Rows::kSequences, site);
   const int64_t queries = per_token ? p.length : 1;
   const at::Tensor mask = at::ones({p.sequences, heads, queries, p.length}, at::kFloat);
   float* out = mask.data_ptr<float>();
@@ -272,8 +273,8 @@ at::Tensor Activation(const OpCall& call) {
 at::Tensor Add(const OpCall& call) {
   if (call.dropout == 0) return call.inputs[0] + call.inputs[1];
   const auto dropped = static_cast<size_t>(call.dropped);
-  return call.inputs[1 - dropped] + DropoutRows(call.inputs[dropped], call.dropout,
-                                                call.input_rows, call.site, call.run,
+  return call.inputs[1 - dropped] + DropoutRows(call.inputs[dropped], call.dropout, call.input_rows,
+                                                call.site, call.run,
                                                 /*plain=*/true);
 }
 
@@ -285,8 +286,7 @@ at::Tensor Pool(const OpCall& call) {
   }
   // Masked sum over the rectangle; where all tokens are masked the mean is 0.
   const RunContext::Padded& p = run.padded();
-  const at::Tensor counts =
-      p.attend.logical_and(p.any.view({-1, 1})).to(at::kFloat).unsqueeze(2);
+  const at::Tensor counts = p.attend.logical_and(p.any.view({-1, 1})).to(at::kFloat).unsqueeze(2);
   const at::Tensor rows = x.index_select(0, p.gather).view({p.sequences, p.length, x.size(1)});
   return (rows * counts).sum(1) / counts.sum(1).clamp_min(1);
 }

@@ -35,9 +35,10 @@ class RunContext {
   // token 0 and are not valid.
   struct Padded {
     int64_t sequences = 0, length = 0;
-    at::Tensor gather;   // int64 [sequences * length]: token of each place
-    at::Tensor valid;    // bool [sequences, length]
-    at::Tensor attend;   // bool [sequences, length]: valid and not masked; all valid where all are masked
+    at::Tensor gather;  // int64 [sequences * length]: token of each place
+    at::Tensor valid;   // bool [sequences, length]
+    at::Tensor
+        attend;  // bool [sequences, length]: valid and not masked; all valid where all are masked
     at::Tensor any;      // bool [sequences]: some token is not masked
     at::Tensor scatter;  // int64 [tokens]: place of each token
   };

@@ -133,16 +133,15 @@ at::Tensor Attention(const OpCall& call) {
     kept = at::empty({static_cast<int64_t>(AttentionKeptFloats(shape))}, q.options());
     Kernels().attention_forward({shape, Data(q), Data(k), Data(v), Data(kept), Data(out)});
   }
-  return Record(std::move(out), {q, k, v},
-                [q = q.detach(), k = k.detach(), v = v.detach(), kept, shape_of, scale,
-                 keys = std::move(keys)](const at::Tensor& d_out) -> variable_list {
-                  const at::Tensor d_q = at::empty_like(q), d_k = at::empty_like(k),
-                                   d_v = at::empty_like(v);
-                  Kernels().attention_backward({shape_of(keys, scale), Data(q), Data(k), Data(v),
-                                                Data(kept), Data(d_out), Data(d_q), Data(d_k),
-                                                Data(d_v)});
-                  return {d_q, d_k, d_v};
-                });
+  return Record(
+      std::move(out), {q, k, v},
+      [q = q.detach(), k = k.detach(), v = v.detach(), kept, shape_of, scale,
+       keys = std::move(keys)](const at::Tensor& d_out) -> variable_list {
+        const at::Tensor d_q = at::empty_like(q), d_k = at::empty_like(k), d_v = at::empty_like(v);
+        Kernels().attention_backward({shape_of(keys, scale), Data(q), Data(k), Data(v), Data(kept),
+                                      Data(d_out), Data(d_q), Data(d_k), Data(d_v)});
+        return {d_q, d_k, d_v};
+      });
 }
 
 at::Tensor LayerNorm(const OpCall& call) {
@@ -231,8 +230,7 @@ at::Tensor DropoutAdd(const at::Tensor& input, const at::Tensor& residual_input,
                       thimble::Rows rows, uint32_t site,
                       const std::shared_ptr<const RunContext>& run) {
   const at::Tensor x = input.contiguous();
-  const at::Tensor residual =
-      residual_input.defined() ? residual_input.contiguous() : at::Tensor();
+  const at::Tensor residual = residual_input.defined() ? residual_input.contiguous() : at::Tensor();
   std::vector<uint32_t> keys = run->RowKeys(rows, site);
   DropoutArgs args{.x = Data(x),
                    .residual = DataOrNull(residual),
@@ -248,19 +246,19 @@ at::Tensor DropoutAdd(const at::Tensor& input, const at::Tensor& residual_input,
     Kernels().dropout(args);
   }
   const bool needs_input = x.requires_grad();
-  return Record(std::move(out), {x, residual},
-                [args, needs_input, keys = std::move(keys)](
-                    const at::Tensor& d_y) -> variable_list {
-                  if (!needs_input) return {at::Tensor(), d_y};
-                  const at::Tensor d_x = at::empty_like(d_y);
-                  DropoutArgs backward = args;
-                  backward.x = Data(d_y);
-                  backward.residual = nullptr;
-                  backward.y = Data(d_x);
-                  backward.row_keys = keys.data();
-                  Kernels().dropout(backward);
-                  return {d_x, d_y};
-                });
+  return Record(
+      std::move(out), {x, residual},
+      [args, needs_input, keys = std::move(keys)](const at::Tensor& d_y) -> variable_list {
+        if (!needs_input) return {at::Tensor(), d_y};
+        const at::Tensor d_x = at::empty_like(d_y);
+        DropoutArgs backward = args;
+        backward.x = Data(d_y);
+        backward.residual = nullptr;
+        backward.y = Data(d_x);
+        backward.row_keys = keys.data();
+        Kernels().dropout(backward);
+        return {d_x, d_y};
+      });
 }
 
 }  // namespace

@@ -250,8 +250,8 @@ class MaskedLmLoss : public Objective {
       const auto id = static_cast<size_t>(e.ids[t]);
       if (special_[id] != 0) continue;
       ++tokens;
-      const bool joins = options_.whole_words && !units.empty() && id < options_.continues_word.size() &&
-                         options_.continues_word[id] != 0 &&
+      const bool joins = options_.whole_words && !units.empty() &&
+                         id < options_.continues_word.size() && options_.continues_word[id] != 0 &&
                          units.back().first + units.back().second == t;
       if (joins) {
         ++units.back().second;

@@ -67,12 +67,13 @@ Result<std::unique_ptr<Objective>> TaskObjective(const Graph& graph, Task task,
                                                  TaskLossOptions options = {});
 
 struct MaskingOptions {
-  double probability = 0.15;  // of tokens; 80 % become [MASK], 10 % a random id, 10 % stay (Devlin et al. 2019)
+  double probability =
+      0.15;  // of tokens; 80 % become [MASK], 10 % a random id, 10 % stay (Devlin et al. 2019)
   bool whole_words = false;
   int32_t mask_id = 0;
   int32_t vocabulary = 0;
-  std::vector<int32_t> special_ids;      // never masked
-  std::vector<uint8_t> continues_word;   // per id: 1 for pieces that continue a word
+  std::vector<int32_t> special_ids;     // never masked
+  std::vector<uint8_t> continues_word;  // per id: 1 for pieces that continue a word
 };
 
 // Cross entropy of the masked tokens; the weight of a batch is how many there are.

@@ -10,8 +10,7 @@ namespace thimble::train {
 namespace {
 
 at::Tensor Matrix(const std::vector<float>& values, int64_t rows) {
-  const at::Tensor t =
-      at::empty({rows, static_cast<int64_t>(values.size()) / rows}, at::kFloat);
+  const at::Tensor t = at::empty({rows, static_cast<int64_t>(values.size()) / rows}, at::kFloat);
   std::copy(values.begin(), values.end(), t.data_ptr<float>());
   return t;
 }
@@ -33,8 +32,9 @@ TrainingExample Labelled(std::vector<int32_t> labels, size_t tokens = 2) {
   return e;
 }
 
-double LossOf(Task task, const TaskLossOptions& options, const std::vector<TrainingExample>& examples,
-              const at::Tensor& logits, int64_t labels = 3) {
+double LossOf(Task task, const TaskLossOptions& options,
+              const std::vector<TrainingExample>& examples, const at::Tensor& logits,
+              int64_t labels = 3) {
   const auto objective = TaskObjective(SmallBert(task, labels), task, options);
   EXPECT_TRUE(objective.has_value()) << objective.error().message();
   const at::Tensor values[] = {logits};
@@ -55,7 +55,8 @@ TEST(TaskObjective, WeighsClasses) {
   const std::vector<TrainingExample> examples{Labelled({2}), Labelled({0})};
   EXPECT_NEAR(LossOf(Task::kSingleLabel, {.class_weights = {5, 1, 0.5f}}, examples, logits),
               0.5 * (std::log(kSum) - 3) + 5 * std::log(3.0), 1e-5);
-  const auto objective = *TaskObjective(SmallBert(), Task::kSingleLabel, {.class_weights = {5, 1, 0.5f}});
+  const auto objective =
+      *TaskObjective(SmallBert(), Task::kSingleLabel, {.class_weights = {5, 1, 0.5f}});
   EXPECT_DOUBLE_EQ(objective->Weight(BatchOf(examples)), 5.5);
 }
 
@@ -111,13 +112,14 @@ TEST(TaskObjective, IgnoresTokensWithoutALabel) {
 TEST(TaskObjective, RefusesTasksWithoutLabelsAndWrongWeights) {
   EXPECT_EQ(TaskObjective(SmallBert(Task::kMaskedLm), Task::kMaskedLm).error().code(),
             ErrorCode::kUnsupported);
-  EXPECT_EQ(TaskObjective(SmallBert(), Task::kSingleLabel, {.class_weights = {1, 2}}).error().code(),
-            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(
+      TaskObjective(SmallBert(), Task::kSingleLabel, {.class_weights = {1, 2}}).error().code(),
+      ErrorCode::kInvalidArgument);
 }
 
 MaskingOptions Masking() {
-  return {.mask_id = 4, .special_ids = {0, 1, 2, 3, 4},
-          .continues_word = std::vector<uint8_t>(40, 0)};
+  return {
+      .mask_id = 4, .special_ids = {0, 1, 2, 3, 4}, .continues_word = std::vector<uint8_t>(40, 0)};
 }
 
 TEST(MaskedLmObjective, MasksTheShareThatIsAskedFor) {
@@ -145,7 +147,9 @@ TEST(MaskedLmObjective, MasksTheShareThatIsAskedFor) {
   for (size_t t = 0; t < e.ids.size(); ++t) {
     const bool chosen = std::find(batch.logit_rows.begin(), batch.logit_rows.end(),
                                   static_cast<int64_t>(t)) != batch.logit_rows.end();
-    if (!chosen) EXPECT_EQ(batch.tokens.ids()[t], e.ids[t]);
+    if (!chosen) {
+      EXPECT_EQ(batch.tokens.ids()[t], e.ids[t]);
+    }
   }
   EXPECT_EQ(objective->Prepare(examples, 5).logit_rows, batch.logit_rows);
   EXPECT_NE(objective->Prepare(examples, 6).logit_rows, batch.logit_rows);

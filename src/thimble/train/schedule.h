@@ -12,7 +12,8 @@ enum class ScheduleKind : uint8_t {
   kLinear,  // down to `final_share` of the peak at the last step
   kCosine,
 };
-std::optional<ScheduleKind> ScheduleFromName(std::string_view name);  // "constant", "linear", "cosine"
+std::optional<ScheduleKind> ScheduleFromName(
+    std::string_view name);  // "constant", "linear", "cosine"
 
 struct Schedule {
   ScheduleKind kind = ScheduleKind::kLinear;

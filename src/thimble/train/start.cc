@@ -18,7 +18,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-
 std::string PresetNames() {
   std::string names;
   for (const Preset& preset : AllPresets()) {
@@ -56,8 +55,9 @@ Result<Json> Configuration(const StartOptions& options) {
 
 Result<TokenizerSpec> VocabularyTokenizer(const StartOptions& options) {
   if (options.vocabulary.empty()) {
-    return InvalidArgument("a model that starts from scratch needs --vocab vocab.txt (thimble vocab "
-                           "makes one from your texts)");
+    return InvalidArgument(
+        "a model that starts from scratch needs --vocab vocab.txt (thimble vocab "
+        "makes one from your texts)");
   }
   TRY(const std::string pieces, ReadFile(options.vocabulary));
   TokenizerSettings settings;
@@ -102,7 +102,8 @@ Result<Start> FromConfiguration(Json config, const StartOptions& options) {
     TRY(model.graph, BuildGraph(config, build, inherited));
     start.inherited = inherited.inherited();
     if (start.inherited == 0) {
-      return InvalidArgument(options.inherit + ": nothing in it has the name and size of a weight of " +
+      return InvalidArgument(options.inherit +
+                             ": nothing in it has the name and size of a weight of " +
                              options.model);
     }
   }
@@ -116,8 +117,8 @@ Result<Start> FromConfiguration(Json config, const StartOptions& options) {
 
 Result<Start> FromStored(const StartOptions& options) {
   if (!options.overrides.empty() || !options.inherit.empty()) {
-    return InvalidArgument("--set and --inherit are for presets and configurations; " + options.model +
-                           " is a stored model");
+    return InvalidArgument("--set and --inherit are for presets and configurations; " +
+                           options.model + " is a stored model");
   }
   if (!options.vocabulary.empty()) {
     return InvalidArgument("--vocab is for presets and configurations; " + options.model +

@@ -22,7 +22,7 @@ struct StartOptions {
   bool cased = false;                  // with `vocabulary`: keep case and accents
   // Weights to inherit for presets and configurations: a .thimble file or a Hugging Face directory.
   std::string inherit;
-  std::vector<int> layers;             // which of its layers; empty: spread evenly
+  std::vector<int> layers;  // which of its layers; empty: spread evenly
   Task task = Task::kSingleLabel;
   std::vector<std::string> labels;
   // How sequences are pooled for the head; unset: as the architecture does, or the first token.
@@ -32,7 +32,7 @@ struct StartOptions {
 };
 
 struct Start {
-  Model model;        // float32 or as stored; task, labels and tokenizer are set
+  Model model;            // float32 or as stored; task, labels and tokenizer are set
   bool new_head = false;  // the head was made anew
   size_t inherited = 0;   // tensors that came from `inherit`
 };

@@ -34,7 +34,8 @@ inline std::vector<TrainingExample> SmallData(size_t count = 96, Task task = Tas
     }
     e.ids[1 + random.Below(length)] = 5 + label;
     e.type_ids.assign(e.ids.size(), 0);
-    e.labels = task == Task::kAnswers ? std::vector<int32_t>{1, 1 + label} : std::vector<int32_t>{label};
+    e.labels =
+        task == Task::kAnswers ? std::vector<int32_t>{1, 1 + label} : std::vector<int32_t>{label};
     e.value = static_cast<float>(label);
     e.key = MixKeys(77, static_cast<uint32_t>(i));
     examples.push_back(std::move(e));

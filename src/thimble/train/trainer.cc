@@ -19,14 +19,14 @@ constexpr int64_t kMostSkipped = 20;
 double Seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 struct Progress {
-  int64_t step = 0;        // updates tried
-  int64_t batch = 0;       // batches used, over all epochs
+  int64_t step = 0;   // updates tried
+  int64_t batch = 0;  // batches used, over all epochs
   int64_t skipped = 0, skipped_in_row = 0;
   double tokens = 0, seconds = 0;
   // Of the evaluations.
   double next_evaluation = 0;  // epochs
   double best_score = 0;
-  int64_t best_step = -1;      // -1: none yet
+  int64_t best_step = -1;  // -1: none yet
   int64_t since_best = 0;
 };
 
@@ -87,12 +87,15 @@ class Trainer {
     batches.seed = options_.seed;
     return batches;
   }
-  double Epoch() { return static_cast<double>(progress_.batch) / static_cast<double>(BatchesPerEpoch()); }
+  double Epoch() {
+    return static_cast<double>(progress_.batch) / static_cast<double>(BatchesPerEpoch());
+  }
 
   // Steps of the whole run as far as they are known.
   int64_t TotalSteps() {
     const double batches = options_.epochs * static_cast<double>(BatchesPerEpoch());
-    auto steps = static_cast<int64_t>(std::ceil(batches / static_cast<double>(options_.accumulate)));
+    auto steps =
+        static_cast<int64_t>(std::ceil(batches / static_cast<double>(options_.accumulate)));
     if (options_.max_steps > 0) steps = std::min(steps, options_.max_steps);
     return std::max<int64_t>(1, steps);
   }
@@ -110,8 +113,8 @@ class Trainer {
     Schedule schedule = options_.schedule;
     schedule.total_steps = TotalSteps();
     if (schedule.warmup_steps == 0) {
-      schedule.warmup_steps = std::llround(options_.warmup_share *
-                                           static_cast<double>(schedule.total_steps));
+      schedule.warmup_steps =
+          std::llround(options_.warmup_share * static_cast<double>(schedule.total_steps));
     }
     // Under a time limit the clock stands in for the steps.
     const auto by_share = static_cast<int64_t>(Share() * static_cast<double>(schedule.total_steps));
@@ -301,9 +304,9 @@ class Trainer {
 
   std::string Fingerprint() const {
     return options_.fingerprint + " threads=" + std::to_string(options_.threads) +
-           " ranks=" + std::to_string(collective_.size()) + " seed=" +
-           std::to_string(options_.seed) + " floats=" +
-           std::to_string(parameters_.values().numel());
+           " ranks=" + std::to_string(collective_.size()) +
+           " seed=" + std::to_string(options_.seed) +
+           " floats=" + std::to_string(parameters_.values().numel());
   }
 
   Status Save() {
@@ -341,10 +344,12 @@ class Trainer {
 
   Status Restore(const Checkpoint& c) {
     const auto fingerprint = c.fields.find("fingerprint");
-    if (fingerprint == c.fields.end()) return InvalidData("it is not a checkpoint of a training run");
+    if (fingerprint == c.fields.end())
+      return InvalidData("it is not a checkpoint of a training run");
     if (fingerprint->second != Fingerprint()) {
-      return InvalidArgument("it belongs to another run (data, options, threads or architecture "
-                             "differ); give the same call, or start anew without --resume");
+      return InvalidArgument(
+          "it belongs to another run (data, options, threads or architecture "
+          "differ); give the same call, or start anew without --resume");
     }
     TRY(progress_.step, IntegerField(c, "step"));
     TRY(optimizer_.state().step, IntegerField(c, "updates"));
@@ -369,7 +374,8 @@ class Trainer {
     TRY_VOID(restore("values", parameters_.values()));
     TRY_VOID(restore("first", optimizer_.state().first));
     TRY_VOID(restore("second", optimizer_.state().second));
-    if (optimizer_.state().average.defined()) TRY_VOID(restore("average", optimizer_.state().average));
+    if (optimizer_.state().average.defined())
+      TRY_VOID(restore("average", optimizer_.state().average));
     if (progress_.best_step >= 0) {
       TRY_VOID(restore("best", best_weights_));
       best_.emplace().score = progress_.best_score;
@@ -384,8 +390,8 @@ class Trainer {
 
   TrainingResult Finish() {
     TrainingResult result;
-    result.graph = parameters_.ToGraph(graph_, best_weights_.defined() ? best_weights_
-                                                                       : optimizer_.Evaluated());
+    result.graph = parameters_.ToGraph(
+        graph_, best_weights_.defined() ? best_weights_ : optimizer_.Evaluated());
     result.best = best_;
     result.best_step = progress_.best_step < 0 ? progress_.step : progress_.best_step;
     result.steps = progress_.step;

@@ -27,22 +27,23 @@ namespace thimble::train {
 
 struct TrainerOptions {
   int threads = 1;
-  double epochs = 3;         // may be a fraction
-  int64_t max_steps = 0;     // 0: as the epochs say
-  double max_seconds = 0;    // of training, evaluations included; the schedule follows the clock; 0: no limit
-  int64_t accumulate = 1;    // batches per update
+  double epochs = 3;      // may be a fraction
+  int64_t max_steps = 0;  // 0: as the epochs say
+  double max_seconds =
+      0;  // of training, evaluations included; the schedule follows the clock; 0: no limit
+  int64_t accumulate = 1;  // batches per update
   BatchOptions batches;
   double rate = 5e-4;
-  Schedule schedule;              // total_steps is set by the trainer
-  double warmup_share = 0.1;      // of all steps, where schedule.warmup_steps is 0
+  Schedule schedule;          // total_steps is set by the trainer
+  double warmup_share = 0.1;  // of all steps, where schedule.warmup_steps is 0
   OptimizerOptions optimizer;
   ExecutorOptions executor;
   uint64_t seed = 1;
-  double evaluate_every = 1;      // epochs
-  int64_t patience = 0;           // evaluations without a better score before stopping; 0: never
-  std::string checkpoint;         // path; empty: none are written
+  double evaluate_every = 1;  // epochs
+  int64_t patience = 0;       // evaluations without a better score before stopping; 0: never
+  std::string checkpoint;     // path; empty: none are written
   double checkpoint_seconds = 60;
-  bool resume = false;            // from `checkpoint`, where it exists
+  bool resume = false;  // from `checkpoint`, where it exists
   // What must be the same for a checkpoint to fit: data, recipe, architecture.
   std::string fingerprint;
   std::function<bool(std::string_view)> trainable;  // by name of weight; null: all
@@ -67,7 +68,8 @@ class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   virtual Status OnStep(const StepReport&) { return {}; }
-  virtual Status OnEvaluation(const Evaluation&, int64_t /*step*/, double /*epoch*/, bool /*best*/) {
+  virtual Status OnEvaluation(const Evaluation&, int64_t /*step*/, double /*epoch*/,
+                              bool /*best*/) {
     return {};
   }
   // Before a checkpoint is written: what it must hold for OnResume.

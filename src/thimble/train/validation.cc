@@ -66,8 +66,7 @@ Result<std::vector<TaskOutput>> PredictDataset(const Model& model, const Dataset
     if (bytes < 4 * kBatchTokens && i + 1 < data.examples.size()) continue;
     TRY(std::vector<Prediction> predictions, predictor.Predict(inputs));
     for (Prediction& p : predictions) {
-      outputs.push_back(
-          OutputOf(model.task, data.examples[outputs.size()], std::move(p)));
+      outputs.push_back(OutputOf(model.task, data.examples[outputs.size()], std::move(p)));
     }
     inputs.clear();
     bytes = 0;

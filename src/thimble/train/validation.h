@@ -14,6 +14,7 @@ namespace thimble::train {
 Result<Model> Packed(const Model& model);
 
 // One output per example, in order. `model` must be packed.
-Result<std::vector<TaskOutput>> PredictDataset(const Model& model, const Dataset& data, int threads);
+Result<std::vector<TaskOutput>> PredictDataset(const Model& model, const Dataset& data,
+                                               int threads);
 
 }  // namespace thimble::train
