@@ -206,23 +206,28 @@ void Predictor::DecodeAnswer(const Sequence& sequence, const OutputView& logits,
                              : encoding.sequence[t] == 1;
     if (context) candidates.push_back(t);
   }
+  const auto none = logits.row(first);
+  out.no_answer_logit =
+      std::min(out.no_answer_logit.value_or(none[0] + none[1]), none[0] + none[1]);
   if (candidates.empty()) return;
   std::vector<float> starts, ends;
   for (const size_t t : candidates) {
     starts.push_back(logits.row(first + t)[0]);
     ends.push_back(logits.row(first + t)[1]);
   }
-  starts = Softmax(starts);
-  ends = Softmax(ends);
+  const std::vector<float> start_p = Softmax(starts), end_p = Softmax(ends);
   for (size_t s = 0; s < candidates.size(); ++s) {
     const size_t last = std::min(candidates.size(), s + options_.max_answer_tokens);
     for (size_t e = s; e < last; ++e) {
-      const float score = starts[s] * ends[e];
-      if (out.answer.has_value() && score <= out.answer->score) continue;
+      const float logit = starts[s] + ends[e];
+      if (out.answer.has_value() && logit <= out.answer->logit) continue;
       const size_t begin = candidates[s], end = candidates[e];
-      out.answer = sequence.ready_ids
-                       ? Answer{static_cast<uint32_t>(begin), static_cast<uint32_t>(end + 1), score}
-                       : Answer{encoding.offsets[begin].begin, encoding.offsets[end].end, score};
+      const bool ids = sequence.ready_ids;
+      out.answer =
+          Answer{.begin = ids ? static_cast<uint32_t>(begin) : encoding.offsets[begin].begin,
+                 .end = ids ? static_cast<uint32_t>(end + 1) : encoding.offsets[end].end,
+                 .score = start_p[s] * end_p[e],
+                 .logit = logit};
     }
   }
 }

@@ -46,10 +46,12 @@ struct TokenLabel {
   LabelScore best;
 };
 
-// The most probable span; bytes of the context, or for ready ids token indices.
+// The most probable span; bytes of the context, or for ready ids token indices. Of several windows the one
+// with the largest logit has it, as in SQuAD's evaluation: probabilities are of one window alone.
 struct Answer {
   uint32_t begin = 0, end = 0;
-  float score = 0;
+  float score = 0;  // probability within its window
+  float logit = 0;  // of the start plus that of the end
 };
 
 // Candidates for one masked token.
@@ -71,8 +73,10 @@ struct FloatMatrix {
 struct Prediction {
   // kSingleLabel: probabilities that sum to 1; kMultiLabel: one probability each; kRegression: values.
   std::vector<float> scores;
-  std::vector<TokenLabel> tokens;          // kTokenLabels, special tokens left out
-  std::optional<Answer> answer;            // kAnswers
+  std::vector<TokenLabel> tokens;  // kTokenLabels, special tokens left out
+  std::optional<Answer> answer;    // kAnswers
+  // kAnswers: the logits of "no answer" (start and end at the first token), the least over all windows.
+  std::optional<float> no_answer_logit;
   std::vector<MaskedToken> masked_tokens;  // kMaskedLm, kPretraining
   std::vector<float> embedding;            // kFeatures
 

@@ -112,6 +112,41 @@ TEST(Predictor, AnswersFromTheContextAlone) {
   EXPECT_LE(results[0].answer->score, 1);
 }
 
+TEST(Predictor, SaysHowLikelyNoAnswerIs) {
+  const Model model = MakeModel(Task::kAnswers, 2);
+  const auto results = Predict(model, {{.text = "where is it?", .pair = "it is in Paris."}},
+                               {.raw_outputs = {"logits"}});
+  const FloatMatrix& logits = results[0].raw[0];
+  EXPECT_EQ(results[0].no_answer_logit, logits.values[0] + logits.values[1]);
+  float best = -1e9f;
+  for (size_t s = 0; s < logits.rows; ++s) {
+    for (size_t e = s; e < logits.rows; ++e) {
+      best = std::max(best, logits.values[2 * s] + logits.values[2 * e + 1]);
+    }
+  }
+  EXPECT_LE(results[0].answer->logit, best);
+}
+
+TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
+  const Model model = MakeModel(Task::kAnswers, 2);
+  std::string context;
+  for (int i = 0; i < 60; ++i) context += i % 7 == 0 ? "film is bad " : "a film ";
+  const PredictorInput whole{.text = "it?", .pair = context};
+  const auto logit_with = [&](size_t window) {
+    return Predict(model, {whole}, {.answer_window = window, .answer_stride = 2})[0].answer->logit;
+  };
+  // The windows of one run, read one by one, never give a larger logit than the run chose.
+  const auto results = Predict(model, {whole}, {.raw_outputs = {"logits"}, .answer_stride = 2});
+  const FloatMatrix& first = results[0].raw[0];
+  float best =
+      -1e9f;  // of single tokens of the first window's context, "[CLS] it ? [SEP]" left out
+  for (size_t t = 4; t + 1 < first.rows; ++t) {
+    best = std::max(best, first.values[2 * t] + first.values[2 * t + 1]);
+  }
+  EXPECT_GE(results[0].answer->logit, best);
+  EXPECT_EQ(logit_with(384), results[0].answer->logit);
+}
+
 TEST(Predictor, ReadsALongContextInWindows) {
   const Model model = MakeModel(Task::kAnswers, 2);
   std::string context;
