@@ -55,7 +55,8 @@ Result<Blocks> FindBlocks(const Graph& graph) {
     if (IsFloat(graph, node.output)) live.push_back(node.output);
     if (live.size() == 1 && graph.value(live[0]).type.rows == Rows::kTokens) cut = live[0];
   }
-  if (blocks.attention.empty()) return Unsupported("the model has no attention, so it has no blocks");
+  if (blocks.attention.empty())
+    return Unsupported("the model has no attention, so it has no blocks");
   blocks.hidden.push_back(last->value);
   return blocks;
 }

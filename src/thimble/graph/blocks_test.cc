@@ -22,13 +22,15 @@ class Maker {
     return b.Add(OpKind::kLinear, name, {x}, {{name + ".w", Ones({4, 4})}});
   }
   ValueId Norm(const std::string& name, ValueId x) {
-    return b.Add(OpKind::kLayerNorm, name, {x}, {{name + ".w", Ones({4})}, {name + ".b", Ones({4})}},
-                 LayerNormAttrs{});
+    return b.Add(OpKind::kLayerNorm, name, {x},
+                 {{name + ".w", Ones({4})}, {name + ".b", Ones({4})}}, LayerNormAttrs{});
   }
   ValueId Attend(const std::string& name, ValueId q, ValueId v) {
     return b.Add(OpKind::kAttention, name, {q, q, v}, {}, AttentionAttrs{2, 0.5});
   }
-  ValueId Add(const std::string& name, ValueId x, ValueId y) { return b.Add(OpKind::kAdd, name, {x, y}); }
+  ValueId Add(const std::string& name, ValueId x, ValueId y) {
+    return b.Add(OpKind::kAdd, name, {x, y});
+  }
 };
 
 std::vector<std::string> HiddenNames(const Graph& graph) {
@@ -47,7 +49,8 @@ TEST(FindBlocks, TakesTheNormBetweenPostNormBlocks) {
   Maker m;
   ValueId x = m.Norm("embed", m.Start());
   for (const std::string layer : {"0", "1"}) {
-    const ValueId a = m.Attend("attend" + layer, m.Linear("q" + layer, x), m.Linear("v" + layer, x));
+    const ValueId a =
+        m.Attend("attend" + layer, m.Linear("q" + layer, x), m.Linear("v" + layer, x));
     x = m.Norm("norm" + layer, m.Add("add" + layer, m.Linear("out" + layer, a), x));
   }
   m.b.Output("last_hidden_state", x);

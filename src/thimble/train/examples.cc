@@ -40,8 +40,6 @@ std::vector<int32_t> TokenLabels(const Encoding& e, const Example& row) {
   return labels;
 }
 
-uint32_t ExampleKey(size_t index) { return MixKeys(0x7a11u, static_cast<uint32_t>(index)); }
-
 class Encoder {
  public:
   Encoder(Task task, const Tokenizer& tokenizer, const EncodeForTrainingOptions& options)
@@ -89,7 +87,8 @@ class Encoder {
   }
 
   void Keep(TrainingExample example, bool truncated) {
-    example.key = ExampleKey(data_.examples.size());
+    example.number = data_.examples.size();
+    example.key = ExampleKey(example.number);
     data_.truncated += truncated ? 1 : 0;
     data_.tokens += example.ids.size();
     data_.examples.push_back(std::move(example));
@@ -114,6 +113,19 @@ Result<TrainingData> EncodeForTraining(const Dataset& data, Task task, const Tok
   return std::move(encoder).Finish();
 }
 
+uint32_t ExampleKey(size_t index) { return MixKeys(0x7a11u, static_cast<uint32_t>(index)); }
+
+Result<TrainingExample> EncodeText(const Tokenizer& tokenizer, const std::string& text,
+                                   const std::optional<std::string>& pair, size_t max_length) {
+  const EncodeOptions options{.max_length = max_length, .pad_to = 1};
+  TRY(Encoding e, pair.has_value() ? tokenizer.EncodePair(text, *pair, options)
+                                   : tokenizer.Encode(text, options));
+  TrainingExample example;
+  example.ids = std::move(e.ids);
+  example.type_ids = std::move(e.type_ids);
+  return example;
+}
+
 Status AddParagraph(const Tokenizer& tokenizer, const std::string& text, size_t max_length,
                     std::vector<TrainingExample>& examples) {
   constexpr size_t kLeast = 8;
@@ -131,8 +143,8 @@ Status AddParagraph(const Tokenizer& tokenizer, const std::string& text, size_t 
                        e.ids.begin() + static_cast<int64_t>(end));
     if (spec.sep_id >= 0) example.ids.push_back(spec.sep_id);
     example.type_ids.assign(example.ids.size(), 0);
-    example.source = examples.size();
-    example.key = ExampleKey(examples.size());
+    example.source = example.number = examples.size();
+    example.key = ExampleKey(example.number);
     examples.push_back(std::move(example));
   }
   return {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct TrainingExample {
   std::vector<float> scores;  // soft labels, one per label; empty: none
   float value = 0;            // kRegression
   size_t source = 0;          // index of the row in its data set, or of the paragraph
+  size_t number = 0;          // index among the examples
   uint32_t key = 0;           // names the example for random decisions, whatever batch it is in
 };
 
@@ -41,6 +43,13 @@ struct TrainingData {
 // One example per row; windows of a long context each become one.
 Result<TrainingData> EncodeForTraining(const Dataset& data, Task task, const Tokenizer& tokenizer,
                                        const EncodeForTrainingOptions& options);
+
+// The key of example `index`.
+uint32_t ExampleKey(size_t index);
+
+// A text or pair without labels.
+Result<TrainingExample> EncodeText(const Tokenizer& tokenizer, const std::string& text,
+                                   const std::optional<std::string>& pair, size_t max_length);
 
 // Unlabelled text for masked language modelling: one paragraph as pieces of at most `max_length` tokens, special
 // tokens included; a rest shorter than 8 tokens is left out.

@@ -37,6 +37,7 @@ inline std::vector<TrainingExample> SmallData(size_t count = 96, Task task = Tas
     e.labels =
         task == Task::kAnswers ? std::vector<int32_t>{1, 1 + label} : std::vector<int32_t>{label};
     e.value = static_cast<float>(label);
+    e.number = i;
     e.key = MixKeys(77, static_cast<uint32_t>(i));
     examples.push_back(std::move(e));
   }

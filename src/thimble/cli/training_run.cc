@@ -1,0 +1,568 @@
+#include "thimble/cli/training_run.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "thimble/base/file.h"
+#include "thimble/base/sha256.h"
+#include "thimble/cli/console.h"
+#include "thimble/cli/training_console.h"
+#include "thimble/cli/weights.h"
+#include "thimble/data/dataset.h"
+#include "thimble/data/overlap.h"
+#include "thimble/data/plain_text.h"
+#include "thimble/formats/thimble/writer.h"
+#include "thimble/metrics/metrics.h"
+#include "thimble/metrics/thresholds.h"
+#include "thimble/train/examples.h"
+#include "thimble/train/validation.h"
+
+namespace thimble::cli {
+namespace {
+
+using nlohmann::json;
+using namespace thimble::train;  // NOLINT: the verb is made of it
+
+struct Data {
+  Dataset train, valid, test;
+};
+
+void Say(const Dataset& data) {
+  for (const std::string& line : data.report.Lines(data.path)) Note(line);
+}
+
+std::optional<Task> TaskOf(const TrainingCall& call) {
+  return call.task.empty() ? std::nullopt : TaskFromName(call.task);
+}
+
+// The training set decides about task and labels, unless a teacher has `labels`; a validation row with a label
+// that is not among them is left out, a test row with one counts as wrong.
+Result<Data> ReadData(const TrainingCall& call, const std::vector<std::string>& labels) {
+  Data data;
+  TRY(data.train,
+      ReadDataset(call.train, {.task = TaskOf(call), .labels = labels, .strict = call.strict}));
+  Say(data.train);
+  const auto read = [&](const std::string& path, UnknownLabel unknown) {
+    return ReadDataset(path, {.task = data.train.task,
+                              .labels = data.train.labels,
+                              .unknown_label = unknown,
+                              .strict = call.strict});
+  };
+  if (!call.valid.empty()) {
+    TRY(data.valid, read(call.valid, UnknownLabel::kSkip));
+    Say(data.valid);
+    if (const auto words = OverlapWords(data.train, data.valid)) Note(*words);
+  }
+  if (!call.test.empty()) {
+    TRY(data.test, read(call.test, UnknownLabel::kAppend));
+    Say(data.test);
+    if (const auto words = OverlapWords(data.train, data.test)) Note(*words);
+  }
+  return data;
+}
+
+// How often each label stands in the training data, as a share of its rows (of its words for token labels).
+std::vector<float> Priors(const Dataset& data) {
+  std::vector<double> counts(data.labels.size(), 0.0);
+  double total = 0;
+  for (const Example& row : data.examples) {
+    const auto& labels = data.task == Task::kTokenLabels ? row.word_labels : row.labels;
+    for (const int32_t label : labels) counts[static_cast<size_t>(label)] += 1;
+    total += data.task == Task::kTokenLabels ? static_cast<double>(labels.size()) : 1.0;
+  }
+  std::vector<float> priors;
+  for (const double count : counts) {
+    priors.push_back(static_cast<float>(std::max(count, 0.5) / std::max(total, 1.0)));
+  }
+  return priors;
+}
+
+// "balanced": 1 / share, "sqrt": its root, both with mean 1 over the examples; for multi-label data the odds
+// against a label, at most 20.
+Result<std::vector<float>> ClassWeights(const std::string& kind, const Dataset& data) {
+  if (kind == "none") return std::vector<float>();
+  const std::vector<float> priors = Priors(data);
+  std::vector<float> weights;
+  double mean = 0;
+  for (const float prior : priors) {
+    double w = data.task == Task::kMultiLabel
+                   ? (1 - static_cast<double>(prior)) / static_cast<double>(prior)
+                   : 1 / static_cast<double>(prior);
+    if (kind == "sqrt") w = std::sqrt(w);
+    if (data.task == Task::kMultiLabel) w = std::clamp(w, 1.0, 20.0);
+    weights.push_back(static_cast<float>(w));
+    mean += w * static_cast<double>(prior);
+  }
+  if (data.task != Task::kMultiLabel) {
+    for (float& w : weights) w = static_cast<float>(static_cast<double>(w) / mean);
+  }
+  return weights;
+}
+
+// "0:3,1:7": student:teacher.
+Result<std::vector<std::pair<int, int>>> ParseLayerMap(const std::string& text) {
+  std::vector<std::pair<int, int>> pairs;
+  const char* p = text.data();
+  const char* end = p + text.size();
+  while (p < end) {
+    std::pair<int, int> pair;
+    const auto first = std::from_chars(p, end, pair.first);
+    if (first.ec != std::errc() || first.ptr == end || *first.ptr != ':') break;
+    const auto second = std::from_chars(first.ptr + 1, end, pair.second);
+    if (second.ec != std::errc()) break;
+    pairs.push_back(pair);
+    p = second.ptr;
+    if (p < end && *p == ',')
+      ++p;
+    else if (p < end)
+      break;
+  }
+  if (p != end)
+    return InvalidArgument("--layer-map " + text + ": it is like 0:3,1:7 (student:teacher)");
+  return pairs;
+}
+
+// A name for a model's weights: the hash of its file.
+Result<std::string> ModelKey(const Model& model) {
+  TRY(const std::string bytes, SerializeThimble(model));
+  Sha256 hash;
+  hash.Update(std::as_bytes(std::span(bytes)));
+  return std::move(hash).HexDigest();
+}
+
+json MetricsJson(const TaskMetrics& metrics) {
+  json all = json::object();
+  for (const Metric& m : metrics.metrics) all[m.name] = m.value;
+  return all;
+}
+
+class Run {
+ public:
+  explicit Run(TrainingCall call) : o_(std::move(call)) {}
+
+  Status Execute() {
+    TRY_VOID(CheckCall());
+    if (!o_.teacher.empty()) {
+      TRY(teacher_, OpenModel(o_.teacher));
+    }
+    const bool unlabelled = o_.task == "masked_lm" || o_.task == "features";
+    if (!unlabelled) {
+      TRY(data_,
+          ReadData(o_, o_.distill.logits > 0 ? teacher_.labels : std::vector<std::string>()));
+      o_.start.task = data_.train.task;
+      o_.start.labels = data_.train.labels;
+      if (o_.start.task == Task::kRegression) o_.start.labels = {"score"};
+    } else {
+      o_.start.task = *TaskOf(o_);
+    }
+    o_.start.seed = o_.trainer.seed;
+    TRY(Start start, StartFrom(o_.start));
+    model_ = std::move(start.model);
+    TRY(const Tokenizer tokenizer, Tokenizer::Create(model_.tokenizer));
+    const auto limit = static_cast<size_t>(model_.graph.max_sequence_length);
+    if (o_.max_length == 0 || (limit > 0 && o_.max_length > limit)) o_.max_length = limit;
+    TRY(const std::vector<TrainingExample> examples,
+        unlabelled ? EncodeCorpus(tokenizer) : EncodeRows(tokenizer));
+    TRY(std::unique_ptr<Objective> objective, MakeObjective());
+    TRY_VOID(Fingerprint(examples));
+
+    TrainingConsole console(o_.output + ".log.jsonl", o_.trainer.resume);
+    TRY_VOID(console.Open());
+    Graph graph = model_.graph;
+    std::optional<TeacherCache> cache;
+    if (!o_.teacher.empty()) {
+      TRY(const DistillPlan plan, PlanTeacher());
+      TRY(cache, OpenCache(plan, tokenizer, examples));
+      graph = plan.graph;
+      objective = DistillObjective(plan, o_.distill, model_.task, std::move(objective), *cache);
+    }
+    Evaluator evaluator;
+    if (!data_.valid.examples.empty()) {
+      evaluator = [this](const Graph& trained) { return Evaluate(trained); };
+    }
+    TRY(TrainingResult result, Train(graph, *objective, examples, o_.trainer, evaluator, console));
+    TRY(model_.graph, WithoutDistillation(result.graph));
+    return Finish(result, console);
+  }
+
+ private:
+  Status CheckCall() {
+    const auto schedule = ScheduleFromName(o_.schedule);
+    if (!schedule.has_value()) {
+      return InvalidArgument("--schedule " + o_.schedule + ": it is constant, linear or cosine");
+    }
+    o_.trainer.schedule.kind = *schedule;
+    o_.trainer.schedule.warmup_steps = o_.warmup_steps;
+    o_.trainer.executor.hidden_dropout = o_.hidden_dropout;
+    o_.trainer.executor.attention_dropout = o_.attention_dropout;
+    try {
+      o_.trainer.executor.device = at::Device(o_.device);
+      at::empty({1}, at::TensorOptions().device(o_.trainer.executor.device));
+    } catch (const c10::Error&) {
+      return InvalidArgument("--device " + o_.device + ": this libtorch cannot use it here");
+    }
+    if (!o_.layer_map.empty()) {
+      TRY(o_.distill.layers, ParseLayerMap(o_.layer_map));
+    }
+    if (o_.task == "features" && o_.teacher.empty()) {
+      return InvalidArgument(
+          "--task features has no labels to learn from; distil from a --teacher");
+    }
+    if (o_.pool == "first") o_.start.pool = PoolKind::kFirst;
+    if (o_.pool == "mean") o_.start.pool = PoolKind::kMean;
+    o_.trainer.checkpoint = o_.output + ".checkpoint";
+    // What a long run could not write at its end is found out at its beginning.
+    TRY_VOID(AtomicFile::Create(o_.output));
+    return {};
+  }
+
+  Result<std::vector<TrainingExample>> EncodeRows(const Tokenizer& tokenizer) const {
+    TRY(TrainingData encoded,
+        EncodeForTraining(data_.train, o_.start.task, tokenizer, {.max_length = o_.max_length}));
+    if (encoded.truncated > 0) {
+      Note(std::to_string(encoded.truncated) + " of " + std::to_string(encoded.examples.size()) +
+           " training texts are longer than --max-length " + std::to_string(o_.max_length) +
+           " and were cut");
+    }
+    if (encoded.lost_answers > 0) {
+      Note(std::to_string(encoded.lost_answers) + " answers lie across windows and were not used");
+    }
+    return std::move(encoded.examples);
+  }
+
+  // Masked language modelling reads all of a paragraph, in pieces; a teacher of features compares texts from
+  // their beginning.
+  Result<std::vector<TrainingExample>> EncodeCorpus(const Tokenizer& tokenizer) {
+    TRY(PlainText corpus, PlainText::Open({o_.train}));
+    std::vector<TrainingExample> examples;
+    std::string line;
+    for (;;) {
+      TRY(const bool more, corpus.Next(line));
+      if (!more) break;
+      if (o_.start.task == Task::kMaskedLm) {
+        TRY_VOID(AddParagraph(tokenizer, line, o_.max_length, examples));
+        continue;
+      }
+      TRY(TrainingExample example, EncodeText(tokenizer, line, std::nullopt, o_.max_length));
+      example.source = example.number = examples.size();
+      example.key = ExampleKey(example.number);
+      examples.push_back(std::move(example));
+      texts_.push_back(line);
+    }
+    if (corpus.invalid_lines() > 0) {
+      Note(std::to_string(corpus.invalid_lines()) + " lines are not valid UTF-8 and were left out");
+    }
+    return examples;
+  }
+
+  // Null where only a teacher says what is right.
+  Result<std::unique_ptr<Objective>> MakeObjective() {
+    if (o_.start.task == Task::kFeatures) return std::unique_ptr<Objective>();
+    if (o_.start.task == Task::kMaskedLm) {
+      MaskingOptions masking;
+      const TokenizerSpec& t = model_.tokenizer;
+      masking.whole_words = o_.whole_words;
+      masking.mask_id = t.mask_id;
+      masking.special_ids = {t.unknown_id, t.cls_id, t.sep_id, t.pad_id, t.mask_id};
+      for (const std::string& piece : t.pieces) {
+        masking.continues_word.push_back(piece.starts_with(t.continuing_prefix) ? 1 : 0);
+      }
+      return MaskedLmObjective(model_.graph, masking);
+    }
+    TRY(o_.loss.class_weights, ClassWeights(o_.class_weights, data_.train));
+    if (o_.loss.adjust_tau > 0) o_.loss.priors = Priors(data_.train);
+    return TaskObjective(model_.graph, o_.start.task, o_.loss);
+  }
+
+  Result<DistillPlan> PlanTeacher() const {
+    Result<DistillPlan> plan =
+        PlanDistillation(model_.graph, teacher_.graph, o_.trainer.seed, o_.distill);
+    if (!plan.has_value()) return std::move(plan).error().In(o_.teacher);
+    return plan;
+  }
+
+  // The teacher reads each text by its own tokenizer where that is another one.
+  Result<TeacherCache> OpenCache(const DistillPlan& plan, const Tokenizer& tokenizer,
+                                 const std::vector<TrainingExample>& examples) {
+    const bool same = teacher_.tokenizer.pieces == tokenizer.spec().pieces &&
+                      teacher_.tokenizer.lower_case == tokenizer.spec().lower_case;
+    std::vector<TrainingExample> own;
+    if (!same) {
+      TRY(own, TeacherExamples(examples));
+    }
+    const std::vector<TrainingExample>& read = same ? examples : own;
+    Model teacher = teacher_;
+    teacher.graph = plan.teacher;
+    TRY(const Model packed, Packed(teacher));
+    TRY(const std::string key, ModelKey(teacher_));
+    const std::string folder = o_.cache.empty() ? o_.output + ".teacher" : o_.cache;
+    Progress bar("teacher", 1);
+    TRY(TeacherCache cache,
+        TeacherCache::Open(
+            folder, packed.graph, key, plan.teacher_outputs, examples.size(),
+            [&](size_t i) -> const TrainingExample& { return read[i]; }, o_.trainer.threads,
+            [&](double share) {
+              bar.Update(share);
+              return cli::CheckInterrupt();
+            }));
+    Note(cache.computed() ? "the teacher's outputs are kept in " + cache.path()
+                          : "the teacher's outputs were read from " + cache.path());
+    return cache;
+  }
+
+  Result<std::vector<TrainingExample>> TeacherExamples(
+      const std::vector<TrainingExample>& examples) {
+    const DistillOptions& d = o_.distill;
+    if (d.hidden > 0 || d.attention > 0 || d.scores > 0 || d.values > 0 ||
+        o_.start.task == Task::kTokenLabels || o_.start.task == Task::kAnswers) {
+      return InvalidArgument(
+          o_.teacher +
+          ": the teacher cuts texts into other tokens than the student, so only "
+          "logits and embeddings of whole texts can be distilled; use its vocabulary, or "
+          "leave the other losses out");
+    }
+    TRY(const Tokenizer tokenizer, Tokenizer::Create(teacher_.tokenizer));
+    std::vector<TrainingExample> own;
+    for (const TrainingExample& e : examples) {
+      const bool corpus = !texts_.empty();
+      const std::string& text = corpus ? texts_[e.number] : data_.train.examples[e.source].text;
+      const auto pair = corpus ? std::nullopt : data_.train.examples[e.source].pair;
+      TRY(TrainingExample example,
+          EncodeText(tokenizer, text, pair,
+                     static_cast<size_t>(teacher_.graph.max_sequence_length)));
+      own.push_back(std::move(example));
+    }
+    return own;
+  }
+
+  // Everything that a checkpoint must agree with.
+  Status Fingerprint(const std::vector<TrainingExample>& examples) {
+    Sha256 hash;
+    for (const TrainingExample& e : examples) {
+      hash.Update(std::as_bytes(std::span(e.ids)));
+      hash.Update(std::as_bytes(std::span(e.labels)));
+    }
+    data_sha256_ = std::move(hash).HexDigest();
+    json j = RecipeJson();
+    j["data"] = data_sha256_;
+    j["teacher"] = o_.teacher;
+    o_.trainer.fingerprint = j.dump();
+    return {};
+  }
+
+  json RecipeJson() const {
+    const TrainerOptions& t = o_.trainer;
+    json recipe = {{"model", o_.start.model},
+                   {"set", o_.start.overrides},
+                   {"inherit", o_.start.inherit},
+                   {"task", TaskName(o_.start.task)},
+                   {"epochs", t.epochs},
+                   {"max_steps", t.max_steps},
+                   {"max_seconds", t.max_seconds},
+                   {"batch", t.batches.examples},
+                   {"batch_tokens", t.batches.tokens},
+                   {"accumulate", t.accumulate},
+                   {"lr", t.rate},
+                   {"schedule", o_.schedule},
+                   {"warmup", t.warmup_share},
+                   {"warmup_steps", o_.warmup_steps},
+                   {"weight_decay", t.optimizer.weight_decay},
+                   {"clip", t.optimizer.clip_norm},
+                   {"ema", t.optimizer.average_decay},
+                   {"dropout", o_.hidden_dropout},
+                   {"attention_dropout", o_.attention_dropout},
+                   {"label_smoothing", o_.loss.label_smoothing},
+                   {"focal_gamma", o_.loss.focal_gamma},
+                   {"logit_adjust", o_.loss.adjust_tau},
+                   {"class_weights", o_.class_weights},
+                   {"pool", o_.pool},
+                   {"max_length", o_.max_length},
+                   {"seed", t.seed}};
+    if (!o_.teacher.empty()) {
+      const DistillOptions& d = o_.distill;
+      recipe["teacher"] = std::filesystem::path(o_.teacher).filename().string();
+      recipe["distill"] = {{"task", d.task},           {"logits", d.logits},
+                           {"hidden", d.hidden},       {"attention", d.attention},
+                           {"scores", d.scores},       {"values", d.values},
+                           {"embedding", d.embedding}, {"temperature", d.temperature}};
+    }
+    return recipe;
+  }
+
+  Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) {
+    TRY(const Model packed, Packed(model));
+    TRY(const std::vector<TaskOutput> outputs, PredictDataset(packed, data, o_.trainer.threads));
+    return ComputeMetrics(
+        data, outputs,
+        {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
+  }
+
+  Result<Evaluation> Evaluate(const Graph& graph) {
+    Model model = model_;
+    TRY(model.graph, WithoutDistillation(graph));
+    TRY(const TaskMetrics metrics, Measure(model, data_.valid, 0));
+    Evaluation evaluation;
+    evaluation.score = metrics.metrics[0].value;
+    for (const Metric& m : metrics.metrics) evaluation.metrics.emplace_back(m.name, m.value);
+    return evaluation;
+  }
+
+  Status TuneLabels() {
+    TRY(const Model packed, Packed(model_));
+    TRY(const std::vector<TaskOutput> outputs,
+        PredictDataset(packed, data_.valid, o_.trainer.threads));
+    TRY(const TunedThresholds tuned, TuneThresholds(data_.valid, outputs));
+    model_.thresholds = tuned.per_label;
+    return {};
+  }
+
+  Status Finish(const TrainingResult& result, TrainingConsole& console) {
+    json summary = {{"steps", result.steps},
+                    {"epochs", result.epochs},
+                    {"seconds", result.seconds},
+                    {"tokens", result.tokens},
+                    {"tokens_per_s", result.tokens / std::max(result.seconds, 1e-9)},
+                    {"skipped_steps", result.skipped_steps},
+                    {"stopped_early", result.stopped_early},
+                    {"best_step", result.best_step},
+                    {"output", o_.output}};
+    if (o_.start.task == Task::kMultiLabel && !data_.valid.examples.empty()) TRY_VOID(TuneLabels());
+    const auto measure = [&](const char* name, const Dataset& data) -> Status {
+      if (data.examples.empty()) return {};
+      TRY(const TaskMetrics metrics, Measure(model_, data, 1000));
+      summary[name] = MetricsJson(metrics);
+      model_.provenance.emplace_back(std::string(name) + "_metrics", summary[name].dump());
+      return {};
+    };
+    TRY_VOID(measure("valid", data_.valid));
+    TRY_VOID(measure("test", data_.test));
+    model_.provenance.emplace_back("training", RecipeJson().dump());
+    model_.provenance.emplace_back("training_data_sha256", data_sha256_);
+    TRY_VOID(ConvertWeights(model_, o_.weights));
+    TRY_VOID(WriteThimble(model_, o_.output));
+    std::remove(o_.trainer.checkpoint.c_str());
+    TRY_VOID(console.Summary(summary));
+    return PrintText(o_.json ? summary.dump() + "\n" : TrainingConsole::Human(summary));
+  }
+
+  TrainingCall o_;
+  Data data_;
+  std::vector<std::string> texts_;  // of an unlabelled corpus, one per example
+  Model model_, teacher_;
+  std::string data_sha256_;
+};
+
+}  // namespace
+
+void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
+  call.trainer.epochs = 3;
+  call.trainer.rate = 5e-4;
+  app.set_config("--recipe", "",
+                 "a TOML file with these options: key = value; the command line wins");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  const auto group = [&](const char* name) { return app.add_option_group(name); };
+
+  auto* data = group("Data");
+  data->add_option("--train", call.train,
+                   "training set: TSV, CSV, JSONL, SQuAD, CoNLL; with --task masked_lm a text or a "
+                   "folder of texts")
+      ->required();
+  data->add_option("--valid", call.valid, "validation set: chooses the weights that are kept");
+  data->add_option("--test", call.test, "test set, measured once at the end");
+  data->add_option("--task", call.task,
+                   "single_label, multi_label, regression, token_labels, answers or masked_lm; "
+                   "unset: from the data");
+  data->add_option("--max-length", call.max_length, "tokens; longer texts are cut")
+      ->capture_default_str();
+  data->add_flag("--strict", call.strict,
+                 "a bad row is an error instead of being left out and counted");
+
+  auto* model = group("Model");
+  model
+      ->add_option("--model", call.start.model,
+                   "a preset, a config.json, a Hugging Face directory or a .thimble file")
+      ->required();
+  model->add_option("--set", call.start.overrides,
+                    "key=value of a preset's configuration, may be repeated");
+  model->add_option("--vocab", call.start.vocabulary,
+                    "vocab.txt, for models that start from scratch");
+  model->add_flag("--cased", call.start.cased, "with --vocab: keep case and accents");
+  model->add_option("--inherit", call.start.inherit,
+                    "start the weights of a preset from this larger model");
+  model->add_option("--layers", call.start.layers, "with --inherit: which of its layers, in order")
+      ->delimiter(',');
+  model
+      ->add_option("--pool", call.pool,
+                   "what the classifier reads: first or mean; unset: as the architecture does")
+      ->check(CLI::IsMember({"first", "mean"}));
+  model->add_option("-o,--output", call.output, "the .thimble file to write")
+      ->required()
+      ->type_name("FILE");
+  AddWeightsOption(*model, call.weights);
+
+  auto* run = group("Run");
+  run->add_option("--epochs", call.trainer.epochs, "passes over the training set")
+      ->capture_default_str();
+  run->add_option("--max-steps", call.trainer.max_steps, "updates at most; 0: as the epochs say");
+  run->add_option("--max-seconds", call.trainer.max_seconds,
+                  "time at most; the schedule follows the clock");
+  run->add_option("--batch", call.trainer.batches.examples,
+                  "examples per batch; 0: as --batch-tokens says")
+      ->capture_default_str();
+  run->add_option("--batch-tokens", call.trainer.batches.tokens,
+                  "tokens per batch at most; 0: no limit");
+  run->add_option("--accumulate", call.trainer.accumulate, "batches per update")
+      ->capture_default_str();
+  run->add_option("--lr", call.trainer.rate, "peak learning rate")->capture_default_str();
+  run->add_option("--schedule", call.schedule, "constant, linear or cosine")->capture_default_str();
+  run->add_option("--warmup", call.trainer.warmup_share,
+                  "share of the steps over which the rate rises")
+      ->capture_default_str();
+  run->add_option("--warmup-steps", call.warmup_steps, "the same in steps");
+  run->add_option("--weight-decay", call.trainer.optimizer.weight_decay, "of matrices and tables")
+      ->capture_default_str();
+  run->add_option("--clip", call.trainer.optimizer.clip_norm, "largest norm of a gradient; 0: off")
+      ->capture_default_str();
+  run->add_option("--ema", call.trainer.optimizer.average_decay,
+                  "decay of a moving average of the weights; 0: none");
+  run->add_option("--dropout", call.hidden_dropout, "of hidden states")->capture_default_str();
+  run->add_option("--attention-dropout", call.attention_dropout, "of attention probabilities")
+      ->capture_default_str();
+  run->add_option("--class-weights", call.class_weights, "none, balanced or sqrt")
+      ->check(CLI::IsMember({"none", "balanced", "sqrt"}))
+      ->capture_default_str();
+  run->add_option("--focal-gamma", call.loss.focal_gamma, "focal loss; 0: off");
+  run->add_option("--logit-adjust", call.loss.adjust_tau,
+                  "logit adjustment for rare classes; 0: off, usual: 1");
+  run->add_option("--label-smoothing", call.loss.label_smoothing, "0: off");
+  run->add_flag("--whole-words", call.whole_words, "masked_lm: mask all pieces of a word together");
+  run->add_option("--eval-every", call.trainer.evaluate_every, "epochs between evaluations")
+      ->capture_default_str();
+  run->add_option("--early-stop", call.trainer.patience,
+                  "stop after so many evaluations without a better score; 0: never");
+  run->add_option("--metric", call.metric,
+                  "the metric that chooses the weights; unset: the task's main one");
+  run->add_option("--seed", call.trainer.seed, "of everything random")->capture_default_str();
+  run->add_option("--threads", call.trainer.threads, "threads, one share of every batch each")
+      ->capture_default_str();
+  run->add_option("--device", call.device, "cpu, or cuda where libtorch has it")
+      ->capture_default_str();
+  run->add_option("--checkpoint-every", call.trainer.checkpoint_seconds,
+                  "seconds between checkpoints")
+      ->capture_default_str();
+  run->add_flag("--resume", call.trainer.resume, "go on from OUTPUT.checkpoint, if it is there");
+  run->add_flag("--json", call.json, "one JSON document at the end");
+}
+
+Status RunTraining(TrainingCall call) { return Run(std::move(call)).Execute(); }
+
+}  // namespace thimble::cli
