@@ -1,6 +1,12 @@
 #!/bin/sh
-# bench.sh [options]: this machine's own figures and other runtimes beside us; bench/peers/run.mjs says how.
+# bench.sh [training] [options]: this machine's own figures and other runtimes beside us (bench/peers/run.mjs says
+# how); with `training`, training beside PyTorch (bench/training/compare.py).
 set -eu
 sh tools/deps.sh bench
+if [ "${1:-}" = training ]; then
+  shift
+  sh tools/build.sh train >/dev/null
+  exec /usr/bin/python3 bench/training/compare.py --thimble build/release/bin/thimble "$@"
+fi
 sh tools/build.sh >/dev/null
 exec node bench/peers/run.mjs --thimble build/release/bin/thimble "$@"

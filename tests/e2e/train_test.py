@@ -1,0 +1,168 @@
+"""thimble train and distill: what a person sees, exit codes, resuming, bad input."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import support
+
+WORDS = [f"w{i}" for i in range(40)]
+TINY = ["--model", "bert-tiny", "--set", "hidden_size=16", "--set", "intermediate_size=32", "--set",
+        "num_hidden_layers=1", "--set", "max_position_embeddings=32"]
+
+
+class Train(support.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
+        self.train = self.rows("train.tsv", 240, 1)
+        self.valid = self.rows("valid.tsv", 60, 2)
+        self.model = self.folder / "m.thimble"
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def rows(self, name, count, seed):
+        """Texts whose label is decided by one of three words."""
+        rng = random.Random(seed)
+        lines = ["text\tlabel"]
+        for _ in range(count):
+            label = rng.randrange(3)
+            words = [rng.choice(WORDS[3:]) for _ in range(rng.randrange(2, 9))]
+            words.insert(rng.randrange(len(words)), WORDS[label])
+            lines.append(" ".join(words) + "\t" + ("no", "maybe", "yes")[label])
+        return self.write(name, "\n".join(lines) + "\n")
+
+    def call(self, *more, output=None, epochs=2):
+        return ["train", *TINY, "--vocab", self.vocab, "--train", self.train, "-o", output or self.model,
+                "--epochs", epochs, "--lr", "5e-3", *more]
+
+    def run_quietly(self, *arguments):
+        """Training reports on standard error; everything else as succeed() wants it."""
+        result = support.run(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        return result
+
+    def test_learns_and_the_runtime_agrees(self):
+        result = self.run_quietly(*self.call("--valid", self.valid, "--test", self.valid, "--json", epochs=20))
+        summary = json.loads(result.stdout)
+        self.assertGreater(summary["valid"]["accuracy"], 0.9)
+        self.assertEqual(summary["valid"]["accuracy"], summary["test"]["accuracy"])
+        self.assertRegex(result.stderr.decode(), r"epoch 1\.00: loss [0-9.]+, validation accuracy")
+        answer = self.documents("predict", self.model, "--json", stdin="w5 w1 w7\n")[0]
+        self.assertEqual(answer["label"], "maybe")
+        inspected = json.loads(self.succeed("inspect", self.model, "--json"))
+        self.assertEqual(inspected["labels"], ["maybe", "no", "yes"])
+        self.assertIn("training", inspected["provenance"])
+        log = [json.loads(line) for line in open(str(self.model) + ".log.jsonl")]
+        self.assertEqual([l["event"] for l in log].count("evaluation"), 20)
+        self.assertFalse(os.path.exists(str(self.model) + ".checkpoint"))
+
+    def test_repeats_bit_for_bit(self):
+        other = self.folder / "again.thimble"
+        self.run_quietly(*self.call())
+        self.run_quietly(*self.call(output=other))
+        self.assertEqual(self.model.read_bytes(), other.read_bytes())
+
+    def test_a_killed_run_resumes_to_the_same_weights(self):
+        self.run_quietly(*self.call(epochs=40))
+        whole = self.model.read_bytes()
+        killed = self.folder / "killed.thimble"
+        call = self.call("--checkpoint-every", "0", output=killed, epochs=40)
+        process = subprocess.Popen([support.THIMBLE, *map(str, call)], stderr=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)
+        checkpoint = str(killed) + ".checkpoint"
+        deadline = time.time() + support.TIMEOUT_SECONDS
+        while not os.path.exists(checkpoint) and time.time() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.assertFalse(killed.exists())
+        result = self.run_quietly(*call, "--resume")
+        self.assertIn("going on from step", result.stderr.decode())
+        self.assertEqual(killed.read_bytes(), whole)
+        steps = [l["step"] for l in map(json.loads, open(str(killed) + ".log.jsonl")) if l["event"] == "step"]
+        self.assertEqual(steps, list(range(1, len(steps) + 1)))
+
+    def test_an_interrupted_run_keeps_a_checkpoint(self):
+        call = self.call("--checkpoint-every", "1e9", epochs=4000)
+        process = subprocess.Popen([support.THIMBLE, *map(str, call)], stderr=subprocess.PIPE)
+        log = str(self.model) + ".log.jsonl"
+        deadline = time.time() + support.TIMEOUT_SECONDS
+        while (not os.path.exists(log) or os.path.getsize(log) == 0) and time.time() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=support.TIMEOUT_SECONDS)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn(b"--resume", err)
+        self.assertTrue(os.path.exists(str(self.model) + ".checkpoint"))
+        self.assertFalse(self.model.exists())
+
+    def test_distils_into_a_smaller_student(self):
+        teacher = self.folder / "teacher.thimble"
+        self.run_quietly(*self.call("--valid", self.valid, output=teacher, epochs=10))
+        call = self.call("--valid", self.valid, "--teacher", teacher, "--set", "hidden_size=8", "--alpha-hidden",
+                         "1", "--alpha-values", "1", "--json", epochs=10)
+        first = self.run_quietly("distill", *call[1:])
+        self.assertIn("are kept in", first.stderr.decode())
+        self.assertGreater(json.loads(first.stdout)["valid"]["accuracy"], 0.5)
+        self.assertIn("were read from", self.run_quietly("distill", *call[1:]).stderr.decode())
+        names = [n["name"] for n in json.loads(self.succeed("inspect", self.model, "--json"))["nodes"]]
+        self.assertFalse([n for n in names if n.startswith("distill")])
+
+    def test_a_trained_model_gets_a_new_head(self):
+        self.run_quietly(*self.call())
+        other = self.write("other.tsv", "text\tlabel\n" + "w1 w2\tup\nw3 w4\tdown\n" * 8)
+        second = self.folder / "second.thimble"
+        self.run_quietly("train", "--model", self.model, "--train", other, "-o", second, "--epochs", "1")
+        self.assertEqual(json.loads(self.succeed("inspect", second, "--json"))["labels"], ["down", "up"])
+
+    def test_pretrains_on_plain_text(self):
+        text = self.write("corpus.txt", "\n".join(" ".join(WORDS[i:i + 12]) for i in range(28)) + "\n")
+        self.run_quietly("train", *TINY, "--vocab", self.vocab, "--train", text, "--task", "masked_lm",
+                         "-o", self.model, "--epochs", "1")
+        self.assertEqual(json.loads(self.succeed("inspect", self.model, "--json"))["task"], "masked_lm")
+
+    def test_bad_rows_are_counted_or_stop_the_run(self):
+        with self.train.open("a") as file:
+            file.write("only one column\n")
+        result = self.run_quietly(*self.call())
+        self.assertIn("line 242", result.stderr.decode())
+        self.assertIn("line 242", self.fail_with(1, *self.call("--strict")))
+
+    def test_wrong_calls(self):
+        self.assertIn("bert-tiny", self.fail_with(1, "train", "--model", "bert-tny", "--train", self.train,
+                                                  "-o", self.model))
+        self.assertIn("--vocab", self.fail_with(2, "train", "--model", "bert-tiny", "--train", self.train, "-o",
+                                                self.model))
+        self.assertIn("--epochs", self.fail_with(2, *self.call("--epoch", "3")))
+        self.fail_with(2, *self.call("--schedule", "cubic"))
+        self.fail_with(2, *self.call("--device", "quantum"))
+        self.fail_with(1, *self.call(output=self.folder / "missing" / "m.thimble"))
+        self.fail_with(2, *self.call("--set", "hidden_size"))
+
+    def test_bad_files(self):
+        self.assertIn("nowhere.tsv", self.fail_with(1, "train", *TINY, "--vocab", self.vocab, "--train",
+                                                    self.folder / "nowhere.tsv", "-o", self.model))
+        recipe = self.write("r.toml", "epochs = 1\nlearning_rate = 3\n")
+        self.assertIn("learning_rate", self.fail_with(2, *self.call("--recipe", recipe)))
+        self.run_quietly(*self.call())
+        broken = self.write("broken.thimble", "")
+        broken.write_bytes(self.model.read_bytes()[:900])
+        self.assertIn("broken.thimble", self.fail_with(1, "distill", "--teacher", broken, *self.call()[1:]))
+
+    def test_a_recipe_gives_options(self):
+        recipe = self.write("r.toml", 'epochs = 3\nschedule = "cosine"\n')
+        call = [a for a in map(str, self.call("--recipe", recipe, "--json")) if a]
+        at = call.index("--epochs")
+        summary = json.loads(self.run_quietly(*call[:at], *call[at + 2:]).stdout)
+        self.assertEqual(summary["epochs"], 3)
+
+
+if __name__ == "__main__":
+    support.main()
