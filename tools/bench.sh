@@ -9,4 +9,5 @@ if [ "${1:-}" = training ]; then
   exec /usr/bin/python3 bench/training/compare.py --thimble build/release/bin/thimble "$@"
 fi
 sh tools/build.sh >/dev/null
+cmake --build --preset release --target make_bench_models -- --quiet
 exec node bench/peers/run.mjs --thimble build/release/bin/thimble "$@"

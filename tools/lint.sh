@@ -9,6 +9,7 @@ bash -n .ci/run
 sh tools/format.sh --check
 python3 -m unittest discover -q -s tools -p '*_test.py'
 python3 tools/check_deps.py
+if command -v node >/dev/null 2>&1; then node --test bench/peers/report_test.mjs >/dev/null; fi
 
 base=$(git merge-base HEAD main 2>/dev/null || true)
 if [ "${1:-}" = --all ] || [ -z "$base" ]; then
