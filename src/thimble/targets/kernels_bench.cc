@@ -34,6 +34,7 @@ constexpr const char* kProblems[] = {
     "linear_int8 128x768x768", "attention 9x32",          "attention 16x32",
     "attention 128x32",        "attention 128x64",        "attention 512x64",
     "layer_norm 128x768",      "gelu 128x1200",           "quantize 128x512",
+    "relu_int8 128x512x128",
 };
 constexpr size_t kWeightBytes = 16 << 20;
 constexpr double kSecondsPerProblem = 0.1;
@@ -108,13 +109,17 @@ double TimeLinearFloat(const Kernels& kernels, const Sizes& sizes, bool half) {
   });
 }
 
-double TimeLinearInt8(const Kernels& kernels, const Sizes& sizes) {
+// `relu`: no input is negative.
+double TimeLinearInt8(const Kernels& kernels, const Sizes& sizes, bool relu) {
   const auto [rows, inputs, cols] = sizes;
   const size_t bytes = PanelsBytes(DType::kI8, cols, inputs), stride = RoundUp(inputs, 64);
   const size_t copies = std::max<size_t>(1, kWeightBytes / bytes);
   Buffer<int8_t> weights(copies * bytes), a(rows * stride);
   for (size_t i = 0; i < weights.size(); ++i)
     weights.data()[i] = static_cast<int8_t>(i * 7 % 255 - 127);
+  for (size_t i = 0; i < rows * stride; ++i) {
+    if (i % stride < inputs) a.data()[i] = static_cast<int8_t>(i * 11 % 128 - (relu ? 0 : 64));
+  }
   Buffer<float> a_scales = Random(rows), scales = Random(RoundUp(cols, kPanelWidth));
   Buffer<float> bias = Random(cols), c(rows * cols);
   return FastestSeconds([&](size_t n) {
@@ -208,8 +213,9 @@ std::optional<Measured> Measure(const Kernels& kernels, const std::string& probl
   if (count == 3 && (name == "linear_f32" || name == "linear_f16")) {
     return Measured{TimeLinearFloat(kernels, sizes, name == "linear_f16"), 2 * macs};
   }
-  if (count == 3 && name == "linear_int8") {
-    return Measured{TimeLinearInt8(kernels, sizes), 2 * macs, MultiplyKind::kInt8};
+  if (count == 3 && (name == "linear_int8" || name == "relu_int8")) {
+    return Measured{TimeLinearInt8(kernels, sizes, name == "relu_int8"), 2 * macs,
+                    MultiplyKind::kInt8};
   }
   if (count == 2 && name == "attention") {
     return Measured{TimeAttention(kernels, sizes), 4 * macs * static_cast<double>(sizes[0])};

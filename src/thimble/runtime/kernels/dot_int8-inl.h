@@ -9,7 +9,8 @@
 //   kShifted                 weights count as weight + 128: sums start at -128 * (sum of inputs)
 //   kRows, kPanels           the tile that measures best (docs/int8.md)
 //
-// All are exact for operands in [-127, 127].
+// All are exact for operands in [-127, 127]. Where unsigned bytes are multiplied by signed ones,
+// DotInt8::NonNegative is a step for inputs in [0, 127] that leaves the detour by signs out.
 #if defined(THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_
 #undef THIMBLE_RUNTIME_KERNELS_DOT_INT8_INL_H_
@@ -61,11 +62,23 @@ struct DotInt8 {
   }
   static HWY_INLINE Register Add(Register a, Register b) { return _mm512_add_epi32(a, b); }
   static HWY_INLINE void Store(Register sum, int32_t* to) { _mm512_store_si512(to, sum); }
+  struct NonNegative;
+};
+
+struct DotInt8::NonNegative : DotInt8 {
+  using Weights = __m512i;
+
+  static HWY_INLINE Weights LoadWeights(const int8_t* p) { return _mm512_loadu_si512(p); }
+  static HWY_INLINE Register Dot(Register sum, Weights w, Inputs a) {
+    const __m512i pairs = _mm512_maddubs_epi16(a, w);
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  }
 };
 
 // The instruction is spelled out because this target's functions are compiled without it: they
 // share everything around it with processors that do not have it.
 struct DotInt8Vnni : DotInt8 {
+  using NonNegative = void;  // nothing to leave out
   static constexpr bool kShifted = true;
   using Weights = __m512i;
 
@@ -104,9 +117,23 @@ struct DotInt8 {
   static HWY_INLINE void Store(Register sum, int32_t* to) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(to), sum);
   }
+  struct NonNegative;
+};
+
+struct DotInt8::NonNegative : DotInt8 {
+  using Weights = __m256i;
+
+  static HWY_INLINE Weights LoadWeights(const int8_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static HWY_INLINE Register Dot(Register sum, Weights w, Inputs a) {
+    const __m256i pairs = _mm256_maddubs_epi16(a, w);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
 };
 
 struct DotInt8Vnni : DotInt8 {
+  using NonNegative = void;  // nothing to leave out
   static constexpr bool kShifted = true;
   using Weights = __m256i;
 
@@ -146,6 +173,19 @@ struct DotInt8 {
   static HWY_INLINE void Store(Register sum, int32_t* to) {
     _mm_store_si128(reinterpret_cast<__m128i*>(to), sum);
   }
+  struct NonNegative;
+};
+
+struct DotInt8::NonNegative : DotInt8 {
+  using Weights = __m128i;
+
+  static HWY_INLINE Weights LoadWeights(const int8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  static HWY_INLINE Register Dot(Register sum, Weights w, Inputs a) {
+    const __m128i pairs = _mm_maddubs_epi16(a, w);
+    return _mm_add_epi32(sum, _mm_madd_epi16(pairs, _mm_set1_epi16(1)));
+  }
 };
 
 #elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
@@ -157,6 +197,7 @@ struct DotInt8 {
   static constexpr bool kShifted = false;
   using Weights = int8x16_t;
   using Inputs = int8x16_t;
+  using NonNegative = void;
 
   static HWY_INLINE Register Start(int32_t value) { return vdupq_n_s32(value); }
   static HWY_INLINE Weights LoadWeights(const int8_t* p) { return vld1q_s8(p); }
@@ -180,6 +221,7 @@ struct DotInt8 {
   static constexpr bool kShifted = false;
   using Weights = const int8_t*;
   using Inputs = const int8_t*;
+  using NonNegative = void;
 
   static HWY_INLINE Register Start(int32_t value) { return value; }
   static HWY_INLINE Weights LoadWeights(const int8_t* p) { return p; }

@@ -12,6 +12,7 @@
 #endif
 
 #include <algorithm>
+#include <type_traits>
 
 #include "thimble/graph/panels.h"
 #include "thimble/runtime/kernels/dot_int8-inl.h"
@@ -163,6 +164,14 @@ HWY_INLINE int32_t ShiftedStart(const int8_t* HWY_RESTRICT a, size_t inputs) {
   return static_cast<int32_t>(-128 * (sum - static_cast<int64_t>(128 * padded)));
 }
 
+HWY_INLINE bool AnyNegative(const int8_t* HWY_RESTRICT a, size_t inputs) {
+  const hn::CappedTag<int8_t, kInputBlock> d;
+  auto signs = hn::Zero(d);
+  const size_t padded = RoundUp(inputs, kInputBlock);
+  for (size_t k = 0; k < padded; k += hn::Lanes(d)) signs = hn::Or(signs, hn::Load(d, a + k));
+  return !hn::AllFalse(d, hn::Lt(signs, hn::Zero(d)));
+}
+
 // Rows whose starts fit a small buffer and whose inputs stay in the second-level cache.
 inline constexpr size_t kInt8RowBlock = 240;
 
@@ -198,10 +207,22 @@ void MultiplyInt8Rows(const LinearInt8Args& args, size_t first, size_t rows) {
   }
 }
 
+// Rows [first, first + rows), at most kInt8RowBlock, by the cheapest step that is exact for them.
+template <class Dot>
+HWY_INLINE void MultiplyInt8Block(const LinearInt8Args& args, size_t first, size_t rows) {
+  if constexpr (!std::is_void_v<typename Dot::NonNegative>) {
+    // As behind a ReLU. Other rows show within the first few of them.
+    size_t r = 0;
+    while (r < rows && !AnyNegative(args.a + (first + r) * args.a_stride, args.inputs)) ++r;
+    if (r == rows) return MultiplyInt8Rows<typename Dot::NonNegative>(args, first, rows);
+  }
+  MultiplyInt8Rows<Dot>(args, first, rows);
+}
+
 template <class Dot>
 void LinearInt8(const LinearInt8Args& args) noexcept {
   for (size_t row = 0; row < args.rows; row += kInt8RowBlock) {
-    MultiplyInt8Rows<Dot>(args, row, std::min(kInt8RowBlock, args.rows - row));
+    MultiplyInt8Block<Dot>(args, row, std::min(kInt8RowBlock, args.rows - row));
   }
 }
 

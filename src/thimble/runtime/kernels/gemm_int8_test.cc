@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -44,7 +45,8 @@ std::string Text(const Shape& shape) {
          std::to_string(shape.cols);
 }
 
-enum class Values { kRandom, kExtreme };
+// What a is like: any integers, the two at the ends, or none below zero, as behind a ReLU.
+enum class Values { kRandom, kExtreme, kNonNegative, kLargest };
 
 // One product with all that it reads. Weights are packed by hand, so that the test does not share
 // the packer's view of the layout, and the guard holds what would show in any sum it got into.
@@ -59,12 +61,16 @@ class Problem {
         a_scales_(shape.rows),
         w_scales_(RoundUp(shape.cols, 16)),
         random_(seed) {
+    const bool extreme = values == Values::kExtreme || values == Values::kLargest;
+    const bool without_sign = values == Values::kNonNegative || values == Values::kLargest;
     const auto next = [&] {
-      return values == Values::kExtreme ? (random_() % 2 == 0 ? 127 : -127)
-                                        : static_cast<int>(random_() % 255) - 127;
+      return extreme ? (random_() % 2 == 0 ? 127 : -127) : static_cast<int>(random_() % 255) - 127;
     };
     for (size_t r = 0; r < shape.rows; ++r) {
-      for (size_t k = 0; k < shape.inputs; ++k) a_.ints()[r * stride_ + k] = Int8(next());
+      for (size_t k = 0; k < shape.inputs; ++k) {
+        const int value = next();
+        a_.ints()[r * stride_ + k] = Int8(without_sign ? std::abs(value) : value);
+      }
       a_scales_[r] = Uniform(0.0f, 0.1f);
     }
     std::memset(w_.ints(), 0, w_.size() - kPanelGuardBytes);
@@ -80,6 +86,10 @@ class Problem {
     bias_ = Floats(shape.cols), gamma_ = Floats(shape.cols), beta_ = Floats(shape.cols);
     residual_stride_ = shape.cols + 5;
     residual_ = Floats(shape.rows * residual_stride_);
+  }
+
+  void SetInput(size_t row, size_t input, int value) {
+    a_.ints()[row * stride_ + input] = Int8(value);
   }
 
   // Some of the epilogue, by the bits of `parts`.
@@ -210,6 +220,33 @@ TEST(LinearInt8, ShapesOfModels) {
 TEST(LinearInt8, ExtremeValuesDoNotSaturate) {
   for (const Shape& shape : {Shape{20, 20, 64}, Shape{5, 17, 3072}, Shape{33, 16, 511}}) {
     ASSERT_TRUE(Check(shape, Values::kExtreme, 1, Activation::kIdentity));
+    ASSERT_TRUE(Check(shape, Values::kLargest, 1, Activation::kIdentity));
+  }
+}
+
+// Rows without a negative value may take a shorter way; one value anywhere must lead off it.
+TEST(LinearInt8, NonNegativeRows) {
+  for (size_t rows = 1; rows <= 30; ++rows) {
+    ASSERT_TRUE(Check({rows, 1 + rows * 37 % 100, 1 + rows * 53 % 200}, Values::kNonNegative,
+                      static_cast<int>(rows % 8), Activation::kIdentity));
+  }
+  for (const Shape& shape : {Shape{250, 33, 128}, Shape{128, 128, 512}, Shape{241, 17, 70}}) {
+    ASSERT_TRUE(Check(shape, Values::kNonNegative, 7, Activation::kRelu));
+  }
+}
+
+TEST(LinearInt8, OneNegativeAmongNonNegative) {
+  const Shape shape{13, 20, 130};
+  for (const size_t row : {0, 6, 12}) {
+    for (const size_t input : {0, 63, 64, 129}) {
+      Problem problem(shape, Values::kLargest, 11);
+      problem.SetInput(row, input, -127);
+      const LinearInt8Args args = problem.Args(1, Activation::kIdentity);
+      for (const Kernels* kernels : AvailableKernels()) {
+        ASSERT_TRUE(SameBits(problem.Expected(*kernels, args, shape.cols, kGap),
+                             Multiply(*kernels, args, shape.cols), std::string(kernels->name)));
+      }
+    }
   }
 }
 
