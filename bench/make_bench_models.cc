@@ -64,6 +64,11 @@ Status WriteBoth(const Model& model, const std::string& stem) {
   return ExportOnnx(model, stem + ".onnx");
 }
 
+Status WriteInt8(const Model& model, const std::string& stem) {
+  TRY_VOID(WriteBoth(model, stem));
+  return ExportOnnx(model, stem + "-unsigned.onnx", {.codes = OnnxCodes::kUnsigned});
+}
+
 Status Make(const BenchModel& bench, const std::string& folder) {
   RandomWeights weights;
   const nlohmann::json config = nlohmann::json::parse(bench.config, nullptr, false);
@@ -75,7 +80,7 @@ Status Make(const BenchModel& bench, const std::string& folder) {
   model.provenance = {{"source", "random weights for benchmarks"}};
   TRY_VOID(WriteBoth(model, folder + "/" + bench.name + "-f32"));
   TRY(model.graph, RunPass(*FindPass("weights_to_int8"), model.graph));
-  return WriteBoth(model, folder + "/" + bench.name + "-int8");
+  return WriteInt8(model, folder + "/" + bench.name + "-int8");
 }
 
 }  // namespace

@@ -18,6 +18,9 @@ function aim({model, weights, threads, name}) {
   return name === '128 tokens' ? (int8 ? 1.3 : 1.05) : null;
 }
 
+const caseName = ({model, weights, name, threads}) =>
+    `${model}, ${weights}, ${name}${threads > 1 ? `, ${threads} threads` : ''}`;
+
 // The page's sections by their headings, without what stands before the first.
 export function readSections(page) {
   const sections = page.split(/^(?=## )/m).filter((part) => part.startsWith('## '));
@@ -38,7 +41,10 @@ faster. The column "aim" is what the project set out to reach.
 
 ONNX Runtime is npm's onnxruntime-node, CPU provider, all graph optimizations; PyTorch runs eagerly, in float32.
 The int8 models of ONNX Runtime are its dynamic quantization (DynamicQuantizeLinear and MatMulInteger, one scale per
-output channel) of the same weights. "64 texts" runs 64 sequences with the lengths of real texts (tweets, requests,
+output channel) of the same weights, signed, as its own tools write them. Where a processor has no VNNI (the section says
+which instruction set Thimble took), ONNX Runtime's product of those saturates at 16 bits and its results are wrong by what that
+loses; the same weights as unsigned bytes make it multiply exactly, as Thimble always does, and have a table of their own
+([int8](int8.md) says what was found). "64 texts" runs 64 sequences with the lengths of real texts (tweets, requests,
 comments, reviews, meeting turns, news: 4 to 48 tokens) at once: packed in Thimble, padded to the longest elsewhere.
 
 A part of the ratio is work that is left out rather than done faster: a classifier reads one token, so
@@ -58,7 +64,7 @@ export function formatSection({results, sweeps, rounds, seconds, cpus, date, not
     const {thimble, onnxruntime, torch} = r.sides;
     const goal = aim(r);
     return [
-      `${r.model}, ${r.weights}, ${r.name}${r.threads > 1 ? `, ${r.threads} threads` : ''}`,
+      caseName(r),
       ms(thimble.p50_ms), ms(onnxruntime.p50_ms), `**${onnxruntime.ratio.toFixed(2)}x**`,
       goal === null ? '' : `${goal}x${onnxruntime.ratio < goal ? ' (missed)' : ''}`,
       torch ? ms(torch.p50_ms) : '', torch ? `${torch.ratio.toFixed(2)}x` : '',
@@ -69,6 +75,10 @@ export function formatSection({results, sweeps, rounds, seconds, cpus, date, not
     const ours = thimble.load_ms + thimble.first_ms, theirs = onnxruntime.load_ms + onnxruntime.first_ms;
     return [`${r.model}, ${r.weights}`, ms(ours), ms(theirs), `${(theirs / ours).toFixed(1)}x`,
             mib(thimble.peak_rss_bytes), mib(onnxruntime.peak_rss_bytes)];
+  });
+  const unsigned = results.filter((r) => r.sides.unsigned).map((r) => {
+    const {thimble, unsigned} = r.sides;
+    return [caseName(r), ms(thimble.p50_ms), ms(unsigned.p50_ms), `**${unsigned.ratio.toFixed(2)}x**`];
   });
   const lengths = sweeps.f32.map((row, i) => {
     const int8 = sweeps.int8[i];
@@ -82,6 +92,10 @@ ${version('onnxruntime')}, PyTorch ${version('torch')}; ${rounds} rounds of ${se
 ### Latency
 
 ${table(['case', 'Thimble ms', 'ONNX Runtime ms', 'ratio', 'aim', 'PyTorch ms', 'ratio'], latency)}
+
+### int8 weights as unsigned bytes
+
+${table(['case', 'Thimble ms', 'ONNX Runtime ms', 'ratio'], unsigned)}
 
 ### Cold start and memory
 

@@ -10,7 +10,7 @@ function measured(name, thimble_ms) {
   const row = {seq: 1, p50_ms: thimble_ms};
   return {
     results: [{model: 'mobilebert', weights: 'int8', threads: 1, name: '128 tokens', isa: 'avx2',
-               sides: {thimble: side(thimble_ms), onnxruntime: side(20)}}],
+               sides: {thimble: side(thimble_ms), onnxruntime: side(20), unsigned: side(30)}}],
     sweeps: {f32: [row], int8: [row]}, rounds: 7, seconds: 0.4, cpus: [{model: ` ${name} `}],
     date: '2026-01-02',
   };
@@ -22,6 +22,7 @@ test('a run keeps the sections of other machines', () => {
   assert.deepEqual([...readSections(both).keys()], ['One, avx2', 'Two, avx2']);
   assert.equal(readSections(both).get('One, avx2'), readSections(first).get('One, avx2'));
   assert.match(both, /\| mobilebert, int8, 128 tokens \| 15.0 \| 20.0 \| \*\*1.33x\*\* \| 1.4x \(missed\) \|/);
+  assert.match(both, /\| mobilebert, int8, 128 tokens \| 15.0 \| 30.0 \| \*\*2.00x\*\* \|/);
 });
 
 test('a run replaces the section of its own machine, but for the notes', () => {

@@ -56,10 +56,10 @@ async function openThimble({model, weights, idsFile, threads}) {
   return {peer, opened: await peer.read()};
 }
 
-async function openOnnxRuntime({model, weights, ids, threads}) {
+async function openOnnxRuntime({model, weights, ids, threads}, form = '') {
   const peer = new Peer(process.execPath, [path.join(root, 'bench/peers/onnxruntime_worker.mjs'),
                                            path.resolve(options.npm)]);
-  const file = path.join(options.models, `${model}-${weights}.onnx`);
+  const file = path.join(options.models, `${model}-${weights}${form}.onnx`);
   return {peer, opened: await peer.ask({model: file, ids, threads})};
 }
 
@@ -106,6 +106,7 @@ async function runCase(c, torch) {
   writeFileSync(idsFile, ids.map((input_ids) => JSON.stringify({input_ids}) + '\n').join(''));
   const call = {...c, ids, idsFile};
   const sides = {thimble: await openThimble(call), onnxruntime: await openOnnxRuntime(call)};
+  if (c.weights === 'int8') sides.unsigned = await openOnnxRuntime(call, '-unsigned');
   if (torch && c.weights === 'f32') sides.torch = await openTorch(call);
   const times = Object.fromEntries(Object.keys(sides).map((side) => [side, []]));
   const memory = {};
@@ -138,7 +139,7 @@ function sweep(weights) {
 }
 
 mkdirSync(options.models, {recursive: true});
-if (!existsSync(path.join(options.models, 'distilbert-int8.onnx'))) {
+if (!existsSync(path.join(options.models, 'distilbert-int8-unsigned.onnx'))) {
   console.error('making the models (1 GB in build/bench-models)');
   execFileSync(path.join(path.dirname(options.thimble), 'make_bench_models'), [options.models],
                {stdio: ['ignore', 'inherit', 'inherit']});

@@ -180,6 +180,34 @@ TEST(Onnx, QuantizesAnInputOnceForAllItsProducts) {
   EXPECT_EQ(ops.at("Gemm"), 1);
 }
 
+// The same numbers: codes minus the zero point.
+TEST(Onnx, WritesUnsignedCodes) {
+  Model model = EveryOperationModel();
+  model.graph = *RunPass(*FindPass("weights_to_int8"), model.graph);
+  const onnx::GraphProto plain = Parse(*SerializeOnnx(model)).graph();
+  const onnx::GraphProto shifted =
+      Parse(*SerializeOnnx(model, {.codes = OnnxCodes::kUnsigned})).graph();
+  std::map<std::string, const onnx::TensorProto*> constants;
+  for (const auto& constant : shifted.initializer()) constants[constant.name()] = &constant;
+  size_t compared = 0;
+  for (const auto& constant : plain.initializer()) {
+    if (constant.data_type() != onnx::TensorProto::INT8) continue;
+    const onnx::TensorProto& other = *constants.at(constant.name());
+    ASSERT_EQ(other.data_type(), onnx::TensorProto::UINT8);
+    ASSERT_EQ(other.raw_data().size(), constant.raw_data().size());
+    for (size_t i = 0; i < constant.raw_data().size(); ++i, ++compared) {
+      ASSERT_EQ(static_cast<uint8_t>(other.raw_data()[i]) - 128,
+                static_cast<int8_t>(constant.raw_data()[i]));
+    }
+  }
+  EXPECT_GT(compared, 0u);
+  for (const auto& node : shifted.node()) {
+    if (node.op_type() != "MatMulInteger") continue;
+    ASSERT_EQ(node.input_size(), 4);
+    EXPECT_EQ(constants.at(node.input(3))->raw_data(), std::string(1, '\x80'));
+  }
+}
+
 TEST(Onnx, WritesTheSameFileFromPanels) {
   for (const char* pass : {"weights_to_f16", "weights_to_int8"}) {
     Model model = EveryOperationModel();
@@ -274,11 +302,13 @@ Recording Record(const Graph& graph) {
 class OnnxOperations : public OnnxRuntime {
  protected:
   // Whether ONNX Runtime gives what the reference of `graph` gives.
-  bool AgreesWithReference(const Graph& graph, int opset, const char* tolerance) const {
+  bool AgreesWithReference(const Graph& graph, int opset, const char* tolerance,
+                           OnnxCodes codes = OnnxCodes::kSigned) const {
     Model model;
     model.architecture = "test";
     model.graph = graph;
-    EXPECT_TRUE(ExportOnnx(model, folder_ + "/m.onnx", {.opset = opset}).has_value());
+    EXPECT_TRUE(
+        ExportOnnx(model, folder_ + "/m.onnx", {.opset = opset, .codes = codes}).has_value());
     EXPECT_TRUE(Record(graph).Write(folder_ + "/m.safetensors").has_value());
     return Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors", tolerance);
   }
@@ -302,6 +332,8 @@ TEST_F(OnnxOperations, AgreesWithFloat16Weights) {
 TEST_F(OnnxOperations, ComesCloseInInt8) {
   EXPECT_TRUE(
       AgreesWithReference(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17, "2e-2"));
+  EXPECT_TRUE(AgreesWithReference(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17,
+                                  "2e-2", OnnxCodes::kUnsigned));
 }
 
 }  // namespace

@@ -63,6 +63,9 @@ Action SetupExport(CLI::App& app) {
   app.add_option("--opset", options->onnx.opset, "ONNX operator set, 13 to 17 (default: 17)")
       ->check(CLI::Range(13, 17).description(""))
       ->type_name("N");
+  app.add_flag_callback(
+      "--unsigned", [options] { options->onnx.codes = OnnxCodes::kUnsigned; },
+      "int8 codes as unsigned bytes: exact in ONNX Runtime on processors without VNNI, and slower");
   app.add_flag("--json", options->json, "one JSON document that says what was written");
   return [options] { return Run(*options); };
 }

@@ -20,6 +20,16 @@ std::vector<int8_t> TransposedCodes(const Tensor& weight) {
   return codes;
 }
 
+constexpr uint8_t kZeroPoint = 128;
+
+// The same codes as unsigned bytes.
+std::vector<uint8_t> WithZeroPoint(const std::vector<int8_t>& codes) {
+  std::vector<uint8_t> bytes;
+  bytes.reserve(codes.size());
+  for (const int8_t code : codes) bytes.push_back(static_cast<uint8_t>(code + kZeroPoint));
+  return bytes;
+}
+
 }  // namespace
 
 // The input is quantized once for all products that read it.
@@ -32,13 +42,22 @@ std::string OnnxEmitter::IntegerProduct(const Node& node) {
   }
   const Weight& weight = node.weights[0];
   const int64_t outputs = weight.tensor.dim(0), inputs = weight.tensor.dim(1);
+  const bool has_zero_point = options_.codes == OnnxCodes::kUnsigned;
   const std::string codes = Cached(weight, "codes", [&] {
-    return onnx_.Bytes(weight.name, {inputs, outputs}, TransposedCodes(weight.tensor));
+    const Shape shape = {inputs, outputs};
+    const std::vector<int8_t> transposed = TransposedCodes(weight.tensor);
+    return has_zero_point ? onnx_.Bytes(weight.name, shape, WithZeroPoint(transposed))
+                          : onnx_.Bytes(weight.name, shape, transposed);
   });
   const std::string scales = Cached(weight, "scales", [&] {
     return onnx_.Floats(weight.name + "/scales", {outputs}, weight.tensor.scales());
   });
-  const std::string sums = Op("MatMulInteger", node, {quantized[0], codes, quantized[2]});
+  if (has_zero_point && zero_point_.empty()) {
+    zero_point_ = onnx_.Bytes("zero_point", {}, std::span(&kZeroPoint, 1));
+  }
+  const std::string sums =
+      has_zero_point ? Op("MatMulInteger", node, {quantized[0], codes, quantized[2], zero_point_})
+                     : Op("MatMulInteger", node, {quantized[0], codes, quantized[2]});
   const std::string scale = Op("Mul", node, {quantized[1], scales});
   return Op("Mul", node, {Op("Cast", node, {sums}, {{"to", kOnnxFloat}}), scale});
 }

@@ -61,7 +61,7 @@ std::string OnnxEmitter::EmitTrigram(const Node& node) {
 std::string OnnxEmitter::EmitLayerNorm(const Node& node) {
   const auto epsilon = static_cast<float>(std::get_if<LayerNormAttrs>(&node.attrs)->epsilon);
   const std::string weight = Constant(node.weights[0]), bias = Constant(node.weights[1]);
-  if (opset_ >= 17) {
+  if (options_.opset >= 17) {
     return Op("LayerNormalization", node, {In(node), weight, bias},
               {{"axis", int64_t{-1}}, {"epsilon", epsilon}});
   }

@@ -22,8 +22,8 @@ std::vector<OnnxWriter::Dimension> OutputShape(const ValueType& type) {
 
 }  // namespace
 
-OnnxEmitter::OnnxEmitter(const Graph& graph, int opset)
-    : graph_(graph), opset_(opset), names_(graph.values.size()) {}
+OnnxEmitter::OnnxEmitter(const Graph& graph, const OnnxOptions& options)
+    : graph_(graph), options_(options), names_(graph.values.size()) {}
 
 OnnxWriter OnnxEmitter::Emit() && {
   // Callers know the tensors of the border by these names; nothing inside may take them.

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "thimble/formats/onnx/export.h"
 #include "thimble/formats/onnx/onnx_writer.h"
 #include "thimble/graph/graph.h"
 
@@ -28,7 +29,7 @@ inline constexpr std::string_view kAttentionMask = "attention_mask";
 
 class OnnxEmitter {
  public:
-  OnnxEmitter(const Graph& graph, int opset);
+  OnnxEmitter(const Graph& graph, const OnnxOptions& options);
 
   // One node of the graph as ONNX nodes; gives the name of its output. One function for each
   // operation, in emit_*.cc.
@@ -68,7 +69,7 @@ class OnnxEmitter {
   const std::string& FloatMask();
 
   const Graph& graph_;
-  const int opset_;
+  const OnnxOptions options_;
   OnnxWriter onnx_;
   std::vector<std::string> names_;             // of values
   std::map<std::string, std::string> cached_;  // constants by storage and form
@@ -76,6 +77,7 @@ class OnnxEmitter {
       quantized_;                        // activations: int8, scale, zero point
   std::map<Shape, std::string> shapes_;  // of BatchShape
   std::string batch_shape_, additive_mask_, float_mask_;
+  std::string zero_point_;  // of unsigned codes
 };
 
 }  // namespace thimble

@@ -12,7 +12,7 @@ Status Write(const Model& model, const OnnxOptions& options, const OnnxWriter::S
                            " cannot be written: choose 13 to 17");
   }
   TRY_VOID(Verify(model.graph));
-  OnnxWriter onnx = OnnxEmitter(model.graph, options.opset).Emit();
+  OnnxWriter onnx = OnnxEmitter(model.graph, options).Emit();
   onnx.Metadata("thimble.architecture", model.architecture);
   onnx.Metadata("thimble.task", TaskName(model.task));
   for (size_t i = 0; i < model.labels.size(); ++i) {

@@ -11,8 +11,13 @@
 //   f16      constants are stored as float16 and cast: half the file, float32 arithmetic
 //   int8     DynamicQuantizeLinear and MatMulInteger with one scale per output channel: activations
 //            are quantized per tensor, as ONNX can express it, so results differ from ours in rounding
+//
+// Codes of int8 weights are written as they are, or as unsigned bytes with a zero point of 128. ONNX
+// Runtime multiplies the first in pairs that saturate at 16 bits where a processor has AVX2 but no
+// VNNI, which can ruin results; of the second it takes exact products everywhere, at a lower speed.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "thimble/base/result.h"
@@ -20,8 +25,11 @@
 
 namespace thimble {
 
+enum class OnnxCodes : uint8_t { kSigned, kUnsigned };
+
 struct OnnxOptions {
   int opset = 17;  // 13 to 17; before 17 a LayerNorm is written as its parts
+  OnnxCodes codes = OnnxCodes::kSigned;
 };
 
 // Replaces the file under `path` atomically.

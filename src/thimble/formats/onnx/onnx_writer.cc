@@ -28,7 +28,7 @@ constexpr int64_t kTypeFloat = 1, kTypeInt = 2, kTypeInts = 7;
 }  // namespace attribute
 namespace tensor {
 constexpr int kDims = 1, kDataType = 2, kName = 8, kRawData = 9;
-constexpr int kFloat = 1, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
+constexpr int kFloat = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
 }  // namespace tensor
 namespace value {
 constexpr int kName = 1, kType = 2, kTensorType = 1, kElemType = 1, kShape = 2, kDim = 1,
@@ -164,6 +164,11 @@ std::string OnnxWriter::Halves(std::string_view name, const Shape& dims,
 std::string OnnxWriter::Bytes(std::string_view name, const Shape& dims,
                               std::span<const int8_t> values) {
   return Constant(name, tensor::kInt8, dims, std::as_bytes(values));
+}
+
+std::string OnnxWriter::Bytes(std::string_view name, const Shape& dims,
+                              std::span<const uint8_t> values) {
+  return Constant(name, tensor::kUint8, dims, std::as_bytes(values));
 }
 
 std::string OnnxWriter::Int64s(std::span<const int64_t> values) {

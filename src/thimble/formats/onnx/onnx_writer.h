@@ -48,6 +48,7 @@ class OnnxWriter {
   std::string Floats(std::string_view name, const Shape& dims, std::span<const float> values);
   std::string Halves(std::string_view name, const Shape& dims, std::span<const uint16_t> values);
   std::string Bytes(std::string_view name, const Shape& dims, std::span<const int8_t> values);
+  std::string Bytes(std::string_view name, const Shape& dims, std::span<const uint8_t> values);
   std::string Int64s(std::span<const int64_t> values);  // a vector
   std::string Int64(int64_t value);                     // a scalar
   std::string Float(float value);                       // a scalar
