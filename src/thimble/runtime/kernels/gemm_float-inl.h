@@ -30,12 +30,13 @@ inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
 #elif HWY_CAP_GE256
 inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 12;
 #elif HWY_TARGET == HWY_NEON
-inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
+inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 24;
 #elif HWY_TARGET == HWY_SCALAR
 inline constexpr size_t kMaxTileRows = 1, kTileRegisters = 16;
 #else
 inline constexpr size_t kMaxTileRows = 2, kTileRegisters = 8;
 #endif
+static_assert(kMaxTileRows * kParts <= kTileRegisters, "the highest tile has one panel");
 inline constexpr size_t kMaxTilePanels = 4;
 
 // Few rows take more panels at once: a fused multiply-add has a latency of four, twice per cycle.
