@@ -4,6 +4,11 @@
 // as the plain version on every compiler. AVX-512 with VNNI or AMX is AVX3 plus instructions of our own.
 #pragma once
 
+#if defined(__aarch64__)
+// NEON is part of every 64-bit Arm processor. Left to detect targets at run time, Highway would compile it
+// with the cryptographic extension, which many of them lack.
+#define TOOLCHAIN_MISS_SYS_AUXV_H
+#endif
 #define HWY_BROKEN_EMU128 1
 #define HWY_COMPILE_ALL_ATTAINABLE
 #define HWY_DISABLED_TARGETS                                                          \
