@@ -5,7 +5,8 @@
 #   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...])      one gtest program per source
 #   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
 #
-# Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only.
+# Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only; `kernels`
+# runs under emulation of other processors too.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -20,8 +21,9 @@ if(THIMBLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${THIMBLE_CCACHE})
 endif()
 
-# What the tsan and the fuzz presets build.
+# What the tsan, the neon and the fuzz presets build.
 add_custom_target(threaded_tests)
+add_custom_target(kernel_tests)
 add_custom_target(fuzzers)
 
 add_library(thimble_options INTERFACE)
@@ -71,7 +73,12 @@ function(thimble_test)
   if(NOT THIMBLE_TESTS)
     return()
   endif()
-  find_package(GTest REQUIRED)
+  if(NOT CMAKE_CROSSCOMPILING)
+    find_package(GTest REQUIRED)
+  elseif(NOT TARGET GTest::gmock)
+    # Debian's source package, for the processor that the tests are for.
+    add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+  endif()
   cmake_parse_arguments(ARG "" "" "DEPS;LABELS" ${ARGN})
   foreach(source ${ARG_UNPARSED_ARGUMENTS})
     get_filename_component(name ${source} NAME_WE)
@@ -85,6 +92,9 @@ function(thimble_test)
     set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
     if(threads IN_LIST ARG_LABELS)
       add_dependencies(threaded_tests ${target})
+    endif()
+    if(kernels IN_LIST ARG_LABELS)
+      add_dependencies(kernel_tests ${target})
     endif()
   endforeach()
 endfunction()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh [demo|build|train|test|bench|lint|all]: makes sure that the packages a verb needs are there.
+# deps.sh [demo|build|train|test|bench|lint|emulate|all]: makes sure that the packages a verb needs are there.
 # On Debian 12, as root or with sudo, it installs what is missing; elsewhere it names it and exits 1.
 set -eu
 
@@ -8,6 +8,7 @@ build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
 train="$build libtorch-dev libopenblas0-pthread libmimalloc-dev"
 test="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
+emulate="$build g++-aarch64-linux-gnu qemu-user googletest"
 
 purpose=${1:-all}
 case $purpose in
@@ -17,9 +18,10 @@ case $purpose in
   test) packages=$test ;;
   bench) packages="$train node python3-torch" ;;
   lint) packages=$lint ;;
-  all) packages="$test $lint node python3-torch" ;;
+  emulate) packages=$emulate ;;
+  all) packages="$test $lint $emulate node python3-torch" ;;
   *)
-    echo "run deps: there is no set '$purpose' (demo, build, train, test, bench, lint, all)" >&2
+    echo "run deps: there is no set '$purpose' (demo, build, train, test, bench, lint, emulate, all)" >&2
     exit 2
     ;;
 esac
