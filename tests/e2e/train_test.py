@@ -10,7 +10,7 @@ import time
 import support
 
 WORDS = [f"w{i}" for i in range(40)]
-TINY = ["--model", "bert-tiny", "--set", "hidden_size=16", "--set", "intermediate_size=32", "--set",
+TINY = ["--model", "bert-tiny", "--set", "hidden_size=32", "--set", "intermediate_size=64", "--set",
         "num_hidden_layers=1", "--set", "max_position_embeddings=32"]
 
 
@@ -40,7 +40,7 @@ class Train(support.TestCase):
 
     def call(self, *more, output=None, epochs=2):
         return ["train", *TINY, "--vocab", self.vocab, "--train", self.train, "-o", output or self.model,
-                "--epochs", epochs, "--lr", "5e-3", *more]
+                "--epochs", epochs, "--lr", "5e-3", "--dropout", "0", *more]
 
     def run_quietly(self, *arguments):
         """Training reports on standard error; everything else as succeed() wants it."""
@@ -105,9 +105,9 @@ class Train(support.TestCase):
 
     def test_distils_into_a_smaller_student(self):
         teacher = self.folder / "teacher.thimble"
-        self.run_quietly(*self.call("--valid", self.valid, output=teacher, epochs=10))
-        call = self.call("--valid", self.valid, "--teacher", teacher, "--set", "hidden_size=8", "--alpha-hidden",
-                         "1", "--alpha-values", "1", "--json", epochs=10)
+        self.run_quietly(*self.call("--valid", self.valid, output=teacher, epochs=20))
+        call = self.call("--valid", self.valid, "--teacher", teacher, "--set", "hidden_size=16", "--alpha-hidden",
+                         "0.1", "--alpha-values", "0.1", "--json", epochs=20)
         first = self.run_quietly("distill", *call[1:])
         self.assertIn("are kept in", first.stderr.decode())
         self.assertGreater(json.loads(first.stdout)["valid"]["accuracy"], 0.5)

@@ -65,13 +65,22 @@ Error UnknownVerb(std::string_view given, std::span<const Verb> verbs) {
   return InvalidArgument(message + " (thimble --help lists them)");
 }
 
+// Long names of the options of a verb, those in groups included.
+std::vector<std::string> OptionNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  for (const CLI::App* group : app.get_subcommands({})) {
+    for (std::string& name : OptionNames(*group)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
 // CLI11's message as one line, with a suggestion where an option is not known.
 Error BadCall(const CLI::App& app, const CLI::ParseError& error,
               const std::vector<std::string>& arguments) {
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  }
+  const std::vector<std::string> known = OptionNames(app);
   for (const std::string& argument : arguments) {
     const std::string name = argument.substr(0, argument.find('='));
     if (!name.starts_with("--") || name == "--") continue;
