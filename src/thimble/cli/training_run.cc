@@ -48,13 +48,18 @@ std::optional<Task> TaskOf(const TrainingCall& call) {
 // that is not among them is left out, a test row with one counts as wrong.
 Result<Data> ReadData(const TrainingCall& call, const std::vector<std::string>& labels) {
   Data data;
-  TRY(data.train,
-      ReadDataset(call.train, {.task = TaskOf(call), .labels = labels, .strict = call.strict}));
+  TRY(data.train, ReadDataset(call.train, {.task = TaskOf(call),
+                                           .labels = labels,
+                                           .text_column = call.text_column,
+                                           .label_column = call.label_column,
+                                           .strict = call.strict}));
   Say(data.train);
   const auto read = [&](const std::string& path, UnknownLabel unknown) {
     return ReadDataset(path, {.task = data.train.task,
                               .labels = data.train.labels,
                               .unknown_label = unknown,
+                              .text_column = call.text_column,
+                              .label_column = call.label_column,
                               .strict = call.strict});
   };
   if (!call.valid.empty()) {
@@ -239,8 +244,7 @@ class Run {
     return std::move(encoded.examples);
   }
 
-  // Masked language modelling reads all of a paragraph, in pieces; a teacher of features compares texts from
-  // their beginning.
+  // Masked language modelling reads all of a paragraph, in pieces; a teacher of features compares sentences.
   Result<std::vector<TrainingExample>> EncodeCorpus(const Tokenizer& tokenizer) {
     TRY(PlainText corpus, PlainText::Open({o_.train}));
     std::vector<TrainingExample> examples;
@@ -252,11 +256,13 @@ class Run {
         TRY_VOID(AddParagraph(tokenizer, line, o_.max_length, examples));
         continue;
       }
-      TRY(TrainingExample example, EncodeText(tokenizer, line, std::nullopt, o_.max_length));
-      example.source = example.number = examples.size();
-      example.key = ExampleKey(example.number);
-      examples.push_back(std::move(example));
-      texts_.push_back(line);
+      for (std::string& sentence : SplitSentences(line)) {
+        TRY(TrainingExample example, EncodeText(tokenizer, sentence, std::nullopt, o_.max_length));
+        example.source = example.number = examples.size();
+        example.key = ExampleKey(example.number);
+        examples.push_back(std::move(example));
+        texts_.push_back(std::move(sentence));
+      }
     }
     if (corpus.invalid_lines() > 0) {
       Note(std::to_string(corpus.invalid_lines()) + " lines are not valid UTF-8 and were left out");
@@ -483,6 +489,9 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
                    "unset: from the data");
   data->add_option("--max-length", call.max_length, "tokens; longer texts are cut")
       ->capture_default_str();
+  data->add_option("--text-column", call.text_column, "name of the column; unset: the usual names");
+  data->add_option("--label-column", call.label_column,
+                   "name of the column; unset: the usual names");
   data->add_flag("--strict", call.strict,
                  "a bad row is an error instead of being left out and counted");
 

@@ -19,6 +19,7 @@ namespace thimble::cli {
 
 struct TrainingCall {
   std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights;
+  std::string text_column, label_column;
   std::string device = "cpu", class_weights = "none";
   train::StartOptions start;
   train::TrainerOptions trainer;

@@ -126,6 +126,20 @@ Result<TrainingExample> EncodeText(const Tokenizer& tokenizer, const std::string
   return example;
 }
 
+std::vector<std::string> SplitSentences(std::string_view paragraph, size_t least) {
+  std::vector<std::string> sentences;
+  size_t begin = 0;
+  for (size_t i = 0; i + 1 < paragraph.size(); ++i) {
+    const char c = paragraph[i];
+    const bool ends = (c == '.' || c == '!' || c == '?') && paragraph[i + 1] == ' ';
+    if (!ends || i + 1 - begin < least) continue;
+    sentences.emplace_back(paragraph.substr(begin, i + 1 - begin));
+    begin = i + 2;
+  }
+  if (begin < paragraph.size()) sentences.emplace_back(paragraph.substr(begin));
+  return sentences;
+}
+
 Status AddParagraph(const Tokenizer& tokenizer, const std::string& text, size_t max_length,
                     std::vector<TrainingExample>& examples) {
   constexpr size_t kLeast = 8;
