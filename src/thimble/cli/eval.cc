@@ -1,7 +1,6 @@
 // thimble eval: a model against labelled data.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +11,7 @@
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
 #include "thimble/data/dataset.h"
+#include "thimble/evaluation/predict_dataset.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/metrics/metrics.h"
 #include "thimble/metrics/thresholds.h"
@@ -98,87 +98,23 @@ Result<Dataset> ReadData(const EvalOptions& options, const Model& model) {
   return data;
 }
 
-// --- Outputs: one Prediction to one TaskOutput
-
-// Each word has the label of its first token; words without one (cut off, or nothing but characters that the
-// tokenizer drops) have none.
-std::vector<int32_t> WordLabels(const Example& example, const Prediction& prediction) {
-  std::vector<int32_t> labels(example.words.size(), -1);
-  size_t begin = 0;
-  auto token = prediction.tokens.begin();
-  for (size_t w = 0; w < labels.size(); ++w) {
-    const size_t end = begin + example.words[w].size();
-    while (token != prediction.tokens.end() && token->range.begin < begin) ++token;
-    if (token != prediction.tokens.end() && token->range.begin < end) {
-      labels[w] = static_cast<int32_t>(token->best.label);
-    }
-    begin = end + 1;  // one blank
-  }
-  return labels;
-}
-
-TaskOutput OutputOf(Task task, const Example& example, const Prediction& prediction) {
-  TaskOutput output;
-  output.scores = prediction.scores;
-  if (task == Task::kTokenLabels) output.word_labels = WordLabels(example, prediction);
-  if (task == Task::kAnswers) {
-    output.no_answer_score = prediction.no_answer_logit.value_or(0);
-    if (const auto& answer = prediction.answer) {
-      output.answer = example.pair->substr(answer->begin, answer->end - answer->begin);
-      output.answer_score = answer->logit;
-    }
-  }
-  return output;
-}
-
-struct Run {
-  std::vector<TaskOutput> outputs;
-  size_t truncated = 0;  // examples
-  double seconds = 0;    // of prediction, tokenizing included
-};
-
-Error Blame(const Dataset& data, size_t first, size_t count, const Error& error) {
-  std::string place = data.path + ": ";
-  const int64_t line = data.examples[first].line;
-  if (line != 0) {
-    place += (count == 1 ? "line " : "near line ") + std::to_string(line) + ": ";
-  }
-  return InvalidData(place + error.message());
-}
-
-Result<Run> Predict(const EvalOptions& options, const Model& model, const Dataset& data) {
+Result<DatasetOutputs> Predict(const EvalOptions& options, const Model& model,
+                               const Dataset& data) {
   TRY(Predictor predictor, Predictor::Create(model, {.threads = options.threads,
                                                      .max_length = options.max_length,
                                                      .answer_window = options.window,
                                                      .answer_stride = options.stride}));
-  Run run;
   Progress progress("predicting", static_cast<double>(data.examples.size()));
-  std::vector<PredictorInput> inputs;
-  const auto start = std::chrono::steady_clock::now();
-  for (size_t begin = 0; begin < data.examples.size(); begin += inputs.size()) {
-    TRY_VOID(CheckInterrupt());
-    inputs.clear();
-    const size_t end = std::min(begin + options.batch, data.examples.size());
-    for (size_t i = begin; i < end; ++i) {
-      inputs.push_back({.text = data.examples[i].text, .pair = data.examples[i].pair});
-    }
-    Result<std::vector<Prediction>> predictions = predictor.Predict(inputs);
-    if (!predictions.has_value()) return Blame(data, begin, end - begin, predictions.error());
-    for (size_t i = begin; i < end; ++i) {
-      const Prediction& prediction = (*predictions)[i - begin];
-      run.truncated += prediction.truncated_tokens != 0;
-      run.outputs.push_back(OutputOf(model.task, data.examples[i], prediction));
-    }
-    progress.Update(static_cast<double>(end));
-  }
-  run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return run;
+  return PredictDataset(predictor, model.task, data, options.batch, [&](size_t done) {
+    progress.Update(static_cast<double>(done));
+    return CheckInterrupt();
+  });
 }
 
 // --- Results
 
 Json ToJson(const EvalOptions& options, const Dataset& data, const TaskMetrics& metrics,
-            const Run& run, const std::optional<TunedThresholds>& tuned) {
+            const DatasetOutputs& run, const std::optional<TunedThresholds>& tuned) {
   Json out, values = Json::object(), intervals = Json::object();
   for (const Metric& m : metrics.metrics) {
     values[m.name] = m.value;
@@ -275,7 +211,7 @@ std::string ThresholdTable(const Dataset& data, const TunedThresholds& tuned) {
 }
 
 std::string Human(const EvalOptions& options, const Dataset& data, const TaskMetrics& metrics,
-                  const Run& run, const std::optional<TunedThresholds>& tuned) {
+                  const DatasetOutputs& run, const std::optional<TunedThresholds>& tuned) {
   std::string text = options.model + " on " + options.data;
   text += Format(": %s, %zu examples in %.1f s (%.0f per second)\n\n",
                  std::string(TaskName(data.task)).c_str(), metrics.examples, run.seconds,
@@ -310,7 +246,7 @@ Status RunEval(const EvalOptions& options) {
   TRY_VOID(CheckCall(options, model));
   TRY(const Dataset data, ReadData(options, model));
   for (const std::string& line : data.report.Lines(options.data)) Note(line);
-  TRY(const Run run, Predict(options, model, data));
+  TRY(const DatasetOutputs run, Predict(options, model, data));
   if (run.truncated != 0) {
     Note(std::to_string(run.truncated) + " of " + std::to_string(data.examples.size()) +
          " texts were longer than the model reads; their ends were cut off");

@@ -20,11 +20,12 @@
 #include "thimble/data/dataset.h"
 #include "thimble/data/overlap.h"
 #include "thimble/data/plain_text.h"
+#include "thimble/evaluation/predict_dataset.h"
+#include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/metrics/metrics.h"
 #include "thimble/metrics/thresholds.h"
 #include "thimble/train/examples.h"
-#include "thimble/train/validation.h"
 
 namespace thimble::cli {
 namespace {
@@ -404,9 +405,17 @@ class Run {
     return recipe;
   }
 
-  Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) {
+  // By the runtime that will run the model on the device.
+  Result<std::vector<TaskOutput>> Outputs(const Model& model, const Dataset& data) const {
     TRY(const Model packed, Packed(model));
-    TRY(const std::vector<TaskOutput> outputs, PredictDataset(packed, data, o_.trainer.threads));
+    TRY(Predictor predictor,
+        Predictor::Create(packed, {.threads = o_.trainer.threads, .max_length = o_.max_length}));
+    TRY(DatasetOutputs run, PredictDataset(predictor, packed.task, data));
+    return std::move(run.outputs);
+  }
+
+  Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) {
+    TRY(const std::vector<TaskOutput> outputs, Outputs(model, data));
     return ComputeMetrics(
         data, outputs,
         {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
@@ -423,9 +432,7 @@ class Run {
   }
 
   Status TuneLabels() {
-    TRY(const Model packed, Packed(model_));
-    TRY(const std::vector<TaskOutput> outputs,
-        PredictDataset(packed, data_.valid, o_.trainer.threads));
+    TRY(const std::vector<TaskOutput> outputs, Outputs(model_, data_.valid));
     TRY(const TunedThresholds tuned, TuneThresholds(data_.valid, outputs));
     model_.thresholds = tuned.per_label;
     return {};

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <filesystem>
 
+#include "thimble/formats/thimble/packed.h"
 #include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
 #include "thimble/train/trainer.h"
-#include "thimble/train/validation.h"
 
 namespace thimble::train {
 namespace {

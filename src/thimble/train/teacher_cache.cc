@@ -11,8 +11,8 @@
 namespace thimble::train {
 namespace {
 
-// The file: kMagic, 64 hexadecimal digits of its key, then the values, output after output, each with the rows of
-// all examples in order. Where what lies follows from the examples, so nothing else is stored.
+// The file: kMagic, 64 hexadecimal digits of its key, then the values, example after example, each with the rows of
+// all outputs in order. Where what lies follows from the examples, so nothing else is stored.
 constexpr std::string_view kMagic = "thimble teacher 1\n";
 constexpr size_t kKeyDigits = 64;
 constexpr size_t kHeaderBytes = 128;  // padded with blanks
@@ -44,41 +44,36 @@ std::string Header(const std::string& key) {
   return header + "\n";
 }
 
-// Runs the teacher over all examples; rows of each output one below the other.
-Result<std::vector<std::vector<float>>> RunTeacher(const Graph& teacher,
-                                                   std::span<const std::string> outputs,
-                                                   size_t examples,
-                                                   const TeacherCache::IdsOf& ids_of, int threads,
-                                                   const std::function<Status(double)>& progress) {
+// Runs the teacher over all examples and appends what it gives to the file, batch by batch.
+Status RunTeacher(const Graph& teacher, std::span<const std::string> outputs, size_t examples,
+                  const TeacherCache::IdsOf& ids_of, int threads,
+                  const std::function<Status(double)>& progress, AtomicFile& file) {
   TRY(Session session,
       Session::Create(teacher, {.threads = threads, .outputs = {outputs.begin(), outputs.end()}}));
-  std::vector<std::vector<float>> values(outputs.size());
+  std::vector<float> values;
   Batch batch;
   for (size_t i = 0; i < examples; ++i) {
     const TrainingExample& e = ids_of(i);
     batch.Add(e.ids, e.type_ids);
     if (batch.tokens() < kBatchTokens && i + 1 < examples) continue;
     TRY_VOID(session.Run(batch));
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      const OutputView view = session.output(o);
-      for (size_t r = 0; r < view.rows; ++r) {
-        values[o].insert(values[o].end(), view.row(r).begin(), view.row(r).end());
+    values.clear();
+    for (size_t s = 0; s < batch.sequences(); ++s) {
+      for (size_t o = 0; o < outputs.size(); ++o) {
+        const OutputView view = session.output(o);
+        const bool per_token = view.per == Rows::kTokens;
+        const size_t first = per_token ? batch.offset(s) : s;
+        const size_t end = per_token ? batch.offset(s + 1) : s + 1;
+        for (size_t r = first; r < end; ++r) {
+          values.insert(values.end(), view.row(r).begin(), view.row(r).end());
+        }
       }
     }
+    TRY_VOID(file.Append(std::as_bytes(std::span(values))));
     batch.Clear();
     TRY_VOID(progress(static_cast<double>(i + 1) / static_cast<double>(examples)));
   }
-  return values;
-}
-
-Status WriteFile(const std::string& path, const std::string& header,
-                 const std::vector<std::vector<float>>& values) {
-  TRY(AtomicFile file, AtomicFile::Create(path));
-  TRY_VOID(file.Append(header));
-  for (const std::vector<float>& output : values) {
-    TRY_VOID(file.Append(std::as_bytes(std::span(output))));
-  }
-  return file.Commit();
+  return {};
 }
 
 }  // namespace
@@ -89,19 +84,20 @@ Result<TeacherCache> TeacherCache::Open(const std::string& folder, const Graph& 
                                         const IdsOf& ids_of, int threads,
                                         const std::function<Status(double)>& progress) {
   TeacherCache cache;
-  uint64_t at = 0;
   for (const std::string& name : outputs) {
     const GraphOutput* output = teacher.FindOutput(name);
     if (output == nullptr) return InvalidArgument("the teacher has no output '" + name + "'");
     const ValueType type = teacher.value(output->value).type;
-    OutputLayout& layout = cache.outputs_.emplace_back();
-    layout.width = type.width;
-    layout.per_token = type.rows == Rows::kTokens;
-    for (size_t i = 0; i < examples; ++i) {
+    cache.outputs_.push_back(
+        {.width = type.width, .per_token = type.rows == Rows::kTokens, .begin = {}});
+  }
+  uint64_t at = 0;
+  for (size_t i = 0; i < examples; ++i) {
+    for (OutputLayout& layout : cache.outputs_) {
       layout.begin.push_back(at);
-      at += static_cast<uint64_t>(type.width) * (layout.per_token ? ids_of(i).ids.size() : 1);
+      at += static_cast<uint64_t>(layout.width) * (layout.per_token ? ids_of(i).ids.size() : 1);
+      layout.end.push_back(at);
     }
-    layout.begin.push_back(at);
   }
   const std::string key = KeyOf(teacher_key, outputs, examples, ids_of);
   const std::string header = Header(key);
@@ -123,8 +119,10 @@ Result<TeacherCache> TeacherCache::Open(const std::string& folder, const Graph& 
     cache.file_ = *std::move(file);
     return cache;
   }
-  TRY(const auto values, RunTeacher(teacher, outputs, examples, ids_of, threads, progress));
-  TRY_VOID(WriteFile(cache.path_, header, values));
+  TRY(AtomicFile file, AtomicFile::Create(cache.path_));
+  TRY_VOID(file.Append(header));
+  TRY_VOID(RunTeacher(teacher, outputs, examples, ids_of, threads, progress, file));
+  TRY_VOID(file.Commit());
   cache.computed_ = true;
   TRY(cache.file_, map());
   return cache;
@@ -133,12 +131,12 @@ Result<TeacherCache> TeacherCache::Open(const std::string& folder, const Graph& 
 at::Tensor TeacherCache::Get(size_t output, std::span<const size_t> examples) const {
   const OutputLayout& layout = outputs_[output];
   uint64_t count = 0;
-  for (const size_t i : examples) count += layout.begin[i + 1] - layout.begin[i];
+  for (const size_t i : examples) count += layout.end[i] - layout.begin[i];
   const at::Tensor rows =
       at::empty({static_cast<int64_t>(count) / layout.width, layout.width}, at::kFloat);
   auto* out = reinterpret_cast<std::byte*>(rows.data_ptr<float>());
   for (const size_t i : examples) {
-    const uint64_t begin = layout.begin[i], n = layout.begin[i + 1] - begin;
+    const uint64_t begin = layout.begin[i], n = layout.end[i] - begin;
     std::memcpy(out, file_.bytes().data() + kHeaderBytes + begin * sizeof(float),
                 n * sizeof(float));
     out += n * sizeof(float);

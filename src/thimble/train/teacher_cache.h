@@ -43,8 +43,7 @@ class TeacherCache {
   struct OutputLayout {
     int64_t width = 0;
     bool per_token = false;
-    std::vector<uint64_t>
-        begin;  // of each example, in values from the start of the file's data; one more
+    std::vector<uint64_t> begin, end;  // of each example, in values from the start of the data
   };
 
   std::string path_;
