@@ -58,12 +58,16 @@ class AttentionWork {
     return all_masked ? 0.0f : shape_.scale;
   }
 
-  // What decides the dropout of a head's keys, the row's key aside.
+  // What decides the dropout of a head's keys, the row's key aside: MixNumber and TakesHighHalf.
   HWY_INLINE void FillSteps(size_t head, size_t keys) const {
-    for (size_t j = 0; j < ScoreStride(keys); ++j) {
-      const auto column = static_cast<uint32_t>(head * keys + j);
-      steps()[j] = static_cast<int32_t>(MixNumber(column) * kMixStep);
-      is_high()[j] = TakesHighHalf(column) ? 1 : 0;
+    alignas(64) static constexpr int32_t kNumbers[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                             8, 9, 10, 11, 12, 13, 14, 15};
+    const Ints in_half = BroadcastInt(15), high = BroadcastInt(16);
+    for (size_t j = 0; j < keys; j += kLanes) {
+      const Ints column = Add(Load(kNumbers), BroadcastInt(static_cast<int32_t>(head * keys + j)));
+      const Ints number = Add(And(ShiftRight<1>(column), BroadcastInt(~15)), And(column, in_half));
+      Store(Mul(number, BroadcastBits(kMixStep)), steps() + j);
+      Store(And(column, high), is_high() + j);
     }
   }
 
@@ -118,18 +122,18 @@ HWY_INLINE void SoftmaxRow(float* p, const float* mask, size_t stride) {
 }
 
 // Sets the signs of what is dropped in a row of probabilities; weights are what is kept, scaled up.
-HWY_INLINE void DropRow(const AttentionWork& work, uint32_t row_key, float probability, float* p,
-                        float* weights, size_t stride) {
-  const Ints key = BroadcastBits(row_key), threshold = BroadcastInt(DropoutThreshold(probability));
+HWY_INLINE void DropRow(const AttentionWork& work, uint32_t row_key, int32_t threshold, float scale,
+                        float* p, float* weights, size_t stride) {
+  const Ints key = BroadcastBits(row_key), least = BroadcastInt(threshold);
   const Ints none = BroadcastInt(0), sign = BroadcastBits(0x80000000);
-  const Floats scale = Broadcast(1.0f / (1.0f - probability));
+  const Floats factor = Broadcast(scale);
   for (size_t i = 0; i < stride; i += kLanes) {
     const Ints mix = MixBits(key, Load(work.steps() + i));
     const Ints bits = SelectLess(none, Load(work.is_high() + i), HighHalf(mix), LowHalf(mix));
     const Floats all = Load(p + i);
-    const Floats marked = FloatsOf(Xor(BitsOf(all), SelectLess(bits, threshold, sign, none)));
+    const Floats marked = FloatsOf(Xor(BitsOf(all), SelectLess(bits, least, sign, none)));
     Store(marked, p + i);
-    Store(Mul(Max(marked, Zeros()), scale), weights + i);
+    Store(Mul(Max(marked, Zeros()), factor), weights + i);
   }
 }
 
@@ -137,6 +141,8 @@ inline void AttentionForward(const AttentionForwardArgs& args) noexcept {
   const AttentionShape& shape = args.shape;
   const AttentionWork work(shape);
   const size_t head_width = shape.head_width, value_width = shape.value_width;
+  const float dropout_scale = 1.0f / (1.0f - shape.dropout);
+  const int32_t threshold = DropoutThreshold(shape.dropout);
   ForEachSequence(shape, [&](const SequencePlace& at) HWY_ATTR {
     if (at.keys == 0) {
       for (size_t i = 0; i < at.queries; ++i) {
@@ -169,7 +175,7 @@ inline void AttentionForward(const AttentionForwardArgs& args) noexcept {
         for (size_t r = 0; r < rows; ++r) {
           SoftmaxRow(p + r * stride, work.mask(), stride);
           if (shape.dropout > 0) {
-            DropRow(work, shape.row_keys[row + r], shape.dropout, p + r * stride,
+            DropRow(work, shape.row_keys[row + r], threshold, dropout_scale, p + r * stride,
                     work.weights() + r * work.block_stride(), stride);
           }
         }
