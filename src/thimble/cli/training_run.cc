@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -25,6 +24,7 @@
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/metrics/metrics.h"
 #include "thimble/metrics/thresholds.h"
+#include "thimble/train/class_weights.h"
 #include "thimble/train/examples.h"
 
 namespace thimble::cli {
@@ -74,44 +74,6 @@ Result<Data> ReadData(const TrainingCall& call, const std::vector<std::string>& 
     if (const auto words = OverlapWords(data.train, data.test)) Note(*words);
   }
   return data;
-}
-
-// How often each label stands in the training data, as a share of its rows (of its words for token labels).
-std::vector<float> Priors(const Dataset& data) {
-  std::vector<double> counts(data.labels.size(), 0.0);
-  double total = 0;
-  for (const Example& row : data.examples) {
-    const auto& labels = data.task == Task::kTokenLabels ? row.word_labels : row.labels;
-    for (const int32_t label : labels) counts[static_cast<size_t>(label)] += 1;
-    total += data.task == Task::kTokenLabels ? static_cast<double>(labels.size()) : 1.0;
-  }
-  std::vector<float> priors;
-  for (const double count : counts) {
-    priors.push_back(static_cast<float>(std::max(count, 0.5) / std::max(total, 1.0)));
-  }
-  return priors;
-}
-
-// "balanced": 1 / share, "sqrt": its root, both with mean 1 over the examples; for multi-label data the odds
-// against a label, at most 20.
-Result<std::vector<float>> ClassWeights(const std::string& kind, const Dataset& data) {
-  if (kind == "none") return std::vector<float>();
-  const std::vector<float> priors = Priors(data);
-  std::vector<float> weights;
-  double mean = 0;
-  for (const float prior : priors) {
-    double w = data.task == Task::kMultiLabel
-                   ? (1 - static_cast<double>(prior)) / static_cast<double>(prior)
-                   : 1 / static_cast<double>(prior);
-    if (kind == "sqrt") w = std::sqrt(w);
-    if (data.task == Task::kMultiLabel) w = std::clamp(w, 1.0, 20.0);
-    weights.push_back(static_cast<float>(w));
-    mean += w * static_cast<double>(prior);
-  }
-  if (data.task != Task::kMultiLabel) {
-    for (float& w : weights) w = static_cast<float>(static_cast<double>(w) / mean);
-  }
-  return weights;
 }
 
 // "0:3,1:7": student:teacher.
@@ -285,8 +247,8 @@ class Run {
       }
       return MaskedLmObjective(model_.graph, masking);
     }
-    TRY(o_.loss.class_weights, ClassWeights(o_.class_weights, data_.train));
-    if (o_.loss.adjust_tau > 0) o_.loss.priors = Priors(data_.train);
+    o_.loss.class_weights = ClassWeights(data_.train, *ClassWeightingFromName(o_.class_weights));
+    if (o_.loss.adjust_tau > 0) o_.loss.priors = LabelShares(data_.train);
     return TaskObjective(model_.graph, o_.start.task, o_.loss);
   }
 
