@@ -1,7 +1,7 @@
 #!/bin/sh
 # test.sh: all evidence that this machine can give. Ends with 'N passed, N failed, N skipped', summed over:
 #   optimized    every test on the code that ships (assertions on)
-#   asan-ubsan   every test again under AddressSanitizer and UndefinedBehaviorSanitizer, but the slow ones
+#   asan-ubsan   every test again under AddressSanitizer and UndefinedBehaviorSanitizer, but the slow ones and training
 #   tsan         the threaded tests under ThreadSanitizer
 #   fuzz         every libFuzzer target for a few seconds, seeds included
 # `test.sh PRESET...` runs only those.
