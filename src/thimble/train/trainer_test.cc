@@ -120,8 +120,8 @@ TEST(Trainer, GivesTheSameWithMoreThreads) {
   }
 }
 
-TEST(Trainer, AccumulatesWithoutDropoutToTheSameSums) {
-  // Two batches of 8 per update see the examples of one batch of 16, in the same order.
+TEST(Trainer, AccumulatesBatchesIntoOneUpdate) {
+  // Two batches of 8 per update see the examples of one batch of 16: as many updates, about the same first loss.
   Recorder whole, halves;
   const auto a = RunSmall({.batch = 16, .epochs = 1}, whole);
   const auto b = RunSmall({.accumulate = 2, .batch = 8, .epochs = 1}, halves);
