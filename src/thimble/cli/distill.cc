@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "thimble/cli/command.h"
+#include "thimble/cli/training_options.h"
 #include "thimble/cli/training_run.h"
 
 namespace thimble::cli {

@@ -1,6 +1,5 @@
 #include "thimble/cli/training_run.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -15,10 +14,8 @@
 #include "thimble/base/sha256.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/training_console.h"
+#include "thimble/cli/training_data.h"
 #include "thimble/cli/weights.h"
-#include "thimble/data/dataset.h"
-#include "thimble/data/overlap.h"
-#include "thimble/data/plain_text.h"
 #include "thimble/evaluation/predict_dataset.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/writer.h"
@@ -32,49 +29,6 @@ namespace {
 
 using nlohmann::json;
 using namespace thimble::train;  // NOLINT: the verb is made of it
-
-struct Data {
-  Dataset train, valid, test;
-};
-
-void Say(const Dataset& data) {
-  for (const std::string& line : data.report.Lines(data.path)) Note(line);
-}
-
-std::optional<Task> TaskOf(const TrainingCall& call) {
-  return call.task.empty() ? std::nullopt : TaskFromName(call.task);
-}
-
-// The training set decides about task and labels, unless a teacher has `labels`; a validation row with a label
-// that is not among them is left out, a test row with one counts as wrong.
-Result<Data> ReadData(const TrainingCall& call, const std::vector<std::string>& labels) {
-  Data data;
-  TRY(data.train, ReadDataset(call.train, {.task = TaskOf(call),
-                                           .labels = labels,
-                                           .text_column = call.text_column,
-                                           .label_column = call.label_column,
-                                           .strict = call.strict}));
-  Say(data.train);
-  const auto read = [&](const std::string& path, UnknownLabel unknown) {
-    return ReadDataset(path, {.task = data.train.task,
-                              .labels = data.train.labels,
-                              .unknown_label = unknown,
-                              .text_column = call.text_column,
-                              .label_column = call.label_column,
-                              .strict = call.strict});
-  };
-  if (!call.valid.empty()) {
-    TRY(data.valid, read(call.valid, UnknownLabel::kSkip));
-    Say(data.valid);
-    if (const auto words = OverlapWords(data.train, data.valid)) Note(*words);
-  }
-  if (!call.test.empty()) {
-    TRY(data.test, read(call.test, UnknownLabel::kAppend));
-    Say(data.test);
-    if (const auto words = OverlapWords(data.train, data.test)) Note(*words);
-  }
-  return data;
-}
 
 // "0:3,1:7": student:teacher.
 Result<std::vector<std::pair<int, int>>> ParseLayerMap(const std::string& text) {
@@ -125,12 +79,12 @@ class Run {
     const bool unlabelled = o_.task == "masked_lm" || o_.task == "features";
     if (!unlabelled) {
       TRY(data_,
-          ReadData(o_, o_.distill.logits > 0 ? teacher_.labels : std::vector<std::string>()));
+          ReadTexts(o_, o_.distill.logits > 0 ? teacher_.labels : std::vector<std::string>()));
       o_.start.task = data_.train.task;
       o_.start.labels = data_.train.labels;
       if (o_.start.task == Task::kRegression) o_.start.labels = {"score"};
     } else {
-      o_.start.task = *TaskOf(o_);
+      o_.start.task = *TaskFromName(o_.task);
     }
     o_.start.seed = o_.trainer.seed;
     TRY(Start start, StartFrom(o_.start));
@@ -139,7 +93,8 @@ class Run {
     const auto limit = static_cast<size_t>(model_.graph.max_sequence_length);
     if (o_.max_length == 0 || (limit > 0 && o_.max_length > limit)) o_.max_length = limit;
     TRY(const std::vector<TrainingExample> examples,
-        unlabelled ? EncodeCorpus(tokenizer) : EncodeRows(tokenizer));
+        unlabelled ? EncodeCorpus(o_.train, o_.start.task, tokenizer, o_.max_length, data_)
+                   : EncodeRows(data_, tokenizer, o_.max_length));
     TRY(std::unique_ptr<Objective> objective, MakeObjective());
     TRY_VOID(Fingerprint(examples));
 
@@ -191,46 +146,6 @@ class Run {
     // What a long run could not write at its end is found out at its beginning.
     TRY_VOID(AtomicFile::Create(o_.output));
     return {};
-  }
-
-  Result<std::vector<TrainingExample>> EncodeRows(const Tokenizer& tokenizer) const {
-    TRY(TrainingData encoded,
-        EncodeForTraining(data_.train, o_.start.task, tokenizer, {.max_length = o_.max_length}));
-    if (encoded.truncated > 0) {
-      Note(std::to_string(encoded.truncated) + " of " + std::to_string(encoded.examples.size()) +
-           " training texts are longer than --max-length " + std::to_string(o_.max_length) +
-           " and were cut");
-    }
-    if (encoded.lost_answers > 0) {
-      Note(std::to_string(encoded.lost_answers) + " answers lie across windows and were not used");
-    }
-    return std::move(encoded.examples);
-  }
-
-  // Masked language modelling reads all of a paragraph, in pieces; a teacher of features compares sentences.
-  Result<std::vector<TrainingExample>> EncodeCorpus(const Tokenizer& tokenizer) {
-    TRY(PlainText corpus, PlainText::Open({o_.train}));
-    std::vector<TrainingExample> examples;
-    std::string line;
-    for (;;) {
-      TRY(const bool more, corpus.Next(line));
-      if (!more) break;
-      if (o_.start.task == Task::kMaskedLm) {
-        TRY_VOID(AddParagraph(tokenizer, line, o_.max_length, examples));
-        continue;
-      }
-      for (std::string& sentence : SplitSentences(line)) {
-        TRY(TrainingExample example, EncodeText(tokenizer, sentence, std::nullopt, o_.max_length));
-        example.source = example.number = examples.size();
-        example.key = ExampleKey(example.number);
-        examples.push_back(std::move(example));
-        texts_.push_back(std::move(sentence));
-      }
-    }
-    if (corpus.invalid_lines() > 0) {
-      Note(std::to_string(corpus.invalid_lines()) + " lines are not valid UTF-8 and were left out");
-    }
-    return examples;
   }
 
   // Null where only a teacher says what is right.
@@ -302,8 +217,9 @@ class Run {
     TRY(const Tokenizer tokenizer, Tokenizer::Create(teacher_.tokenizer));
     std::vector<TrainingExample> own;
     for (const TrainingExample& e : examples) {
-      const bool corpus = !texts_.empty();
-      const std::string& text = corpus ? texts_[e.number] : data_.train.examples[e.source].text;
+      const bool corpus = !data_.corpus.empty();
+      const std::string& text =
+          corpus ? data_.corpus[e.number] : data_.train.examples[e.source].text;
       const auto pair = corpus ? std::nullopt : data_.train.examples[e.source].pair;
       TRY(TrainingExample example,
           EncodeText(tokenizer, text, pair,
@@ -430,116 +346,12 @@ class Run {
   }
 
   TrainingCall o_;
-  Data data_;
-  std::vector<std::string> texts_;  // of an unlabelled corpus, one per example
+  TrainingTexts data_;
   Model model_, teacher_;
   std::string data_sha256_;
 };
 
 }  // namespace
-
-void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
-  call.trainer.epochs = 3;
-  call.trainer.rate = 5e-4;
-  app.set_config("--recipe", "",
-                 "a TOML file with these options: key = value; the command line wins");
-  app.allow_config_extras(CLI::config_extras_mode::error);
-  const auto group = [&](const char* name) { return app.add_option_group(name); };
-
-  auto* data = group("Data");
-  data->add_option("--train", call.train,
-                   "training set: TSV, CSV, JSONL, SQuAD, CoNLL; with --task masked_lm a text or a "
-                   "folder of texts")
-      ->required();
-  data->add_option("--valid", call.valid, "validation set: chooses the weights that are kept");
-  data->add_option("--test", call.test, "test set, measured once at the end");
-  data->add_option("--task", call.task,
-                   "single_label, multi_label, regression, token_labels, answers or masked_lm; "
-                   "unset: from the data");
-  data->add_option("--max-length", call.max_length, "tokens; longer texts are cut")
-      ->capture_default_str();
-  data->add_option("--text-column", call.text_column, "name of the column; unset: the usual names");
-  data->add_option("--label-column", call.label_column,
-                   "name of the column; unset: the usual names");
-  data->add_flag("--strict", call.strict,
-                 "a bad row is an error instead of being left out and counted");
-
-  auto* model = group("Model");
-  model
-      ->add_option("--model", call.start.model,
-                   "a preset, a config.json, a Hugging Face directory or a .thimble file")
-      ->required();
-  model->add_option("--set", call.start.overrides,
-                    "key=value of a preset's configuration, may be repeated");
-  model->add_option("--vocab", call.start.vocabulary,
-                    "vocab.txt, for models that start from scratch");
-  model->add_flag("--cased", call.start.cased, "with --vocab: keep case and accents");
-  model->add_option("--inherit", call.start.inherit,
-                    "start the weights of a preset from this larger model");
-  model->add_option("--layers", call.start.layers, "with --inherit: which of its layers, in order")
-      ->delimiter(',');
-  model
-      ->add_option("--pool", call.pool,
-                   "what the classifier reads: first or mean; unset: as the architecture does")
-      ->check(CLI::IsMember({"first", "mean"}));
-  model->add_option("-o,--output", call.output, "the .thimble file to write")
-      ->required()
-      ->type_name("FILE");
-  AddWeightsOption(*model, call.weights);
-
-  auto* run = group("Run");
-  run->add_option("--epochs", call.trainer.epochs, "passes over the training set")
-      ->capture_default_str();
-  run->add_option("--max-steps", call.trainer.max_steps, "updates at most; 0: as the epochs say");
-  run->add_option("--max-seconds", call.trainer.max_seconds,
-                  "time at most; the schedule follows the clock");
-  run->add_option("--batch", call.trainer.batches.examples,
-                  "examples per batch; 0: as --batch-tokens says")
-      ->capture_default_str();
-  run->add_option("--batch-tokens", call.trainer.batches.tokens,
-                  "tokens per batch at most; 0: no limit");
-  run->add_option("--accumulate", call.trainer.accumulate, "batches per update")
-      ->capture_default_str();
-  run->add_option("--lr", call.trainer.rate, "peak learning rate")->capture_default_str();
-  run->add_option("--schedule", call.schedule, "constant, linear or cosine")->capture_default_str();
-  run->add_option("--warmup", call.trainer.warmup_share,
-                  "share of the steps over which the rate rises")
-      ->capture_default_str();
-  run->add_option("--warmup-steps", call.warmup_steps, "the same in steps");
-  run->add_option("--weight-decay", call.trainer.optimizer.weight_decay, "of matrices and tables")
-      ->capture_default_str();
-  run->add_option("--clip", call.trainer.optimizer.clip_norm, "largest norm of a gradient; 0: off")
-      ->capture_default_str();
-  run->add_option("--ema", call.trainer.optimizer.average_decay,
-                  "decay of a moving average of the weights; 0: none");
-  run->add_option("--dropout", call.hidden_dropout, "of hidden states")->capture_default_str();
-  run->add_option("--attention-dropout", call.attention_dropout, "of attention probabilities")
-      ->capture_default_str();
-  run->add_option("--class-weights", call.class_weights, "none, balanced or sqrt")
-      ->check(CLI::IsMember({"none", "balanced", "sqrt"}))
-      ->capture_default_str();
-  run->add_option("--focal-gamma", call.loss.focal_gamma, "focal loss; 0: off");
-  run->add_option("--logit-adjust", call.loss.adjust_tau,
-                  "logit adjustment for rare classes; 0: off, usual: 1");
-  run->add_option("--label-smoothing", call.loss.label_smoothing, "0: off");
-  run->add_flag("--whole-words", call.whole_words, "masked_lm: mask all pieces of a word together");
-  run->add_option("--eval-every", call.trainer.evaluate_every, "epochs between evaluations")
-      ->capture_default_str();
-  run->add_option("--early-stop", call.trainer.patience,
-                  "stop after so many evaluations without a better score; 0: never");
-  run->add_option("--metric", call.metric,
-                  "the metric that chooses the weights; unset: the task's main one");
-  run->add_option("--seed", call.trainer.seed, "of everything random")->capture_default_str();
-  run->add_option("--threads", call.trainer.threads, "threads, one share of every batch each")
-      ->capture_default_str();
-  run->add_option("--device", call.device, "cpu, or cuda where libtorch has it")
-      ->capture_default_str();
-  run->add_option("--checkpoint-every", call.trainer.checkpoint_seconds,
-                  "seconds between checkpoints")
-      ->capture_default_str();
-  run->add_flag("--resume", call.trainer.resume, "go on from OUTPUT.checkpoint, if it is there");
-  run->add_flag("--json", call.json, "one JSON document at the end");
-}
 
 Status RunTraining(TrainingCall call) { return Run(std::move(call)).Execute(); }
 

@@ -1,42 +1,10 @@
 // What `train` and `distill` do: data in, a model that is trained on it, a .thimble file out.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <string>
-
 #include "thimble/base/result.h"
-#include "thimble/train/distill.h"
-#include "thimble/train/objective.h"
-#include "thimble/train/start.h"
-#include "thimble/train/trainer.h"
-
-namespace CLI {
-class App;
-}
+#include "thimble/cli/training_options.h"
 
 namespace thimble::cli {
-
-struct TrainingCall {
-  std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights;
-  std::string text_column, label_column;
-  std::string device = "cpu", class_weights = "none";
-  train::StartOptions start;
-  train::TrainerOptions trainer;
-  train::TaskLossOptions loss;
-  double hidden_dropout = 0.1, attention_dropout = 0.1;
-  size_t max_length = 128;
-  int64_t warmup_steps = 0;
-  bool whole_words = false, json = false, strict = false;
-
-  std::string teacher;  // empty: no distillation
-  std::string cache;    // folder for the teacher's outputs; empty: beside the output
-  std::string layer_map;
-  train::DistillOptions distill;
-};
-
-// Options that both verbs have.
-void AddTrainingOptions(CLI::App& app, TrainingCall& call);
 
 Status RunTraining(TrainingCall call);
 

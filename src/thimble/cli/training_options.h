@@ -1,0 +1,40 @@
+// The options that `train` and `distill` have in common.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "thimble/train/distill.h"
+#include "thimble/train/objective.h"
+#include "thimble/train/start.h"
+#include "thimble/train/trainer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace thimble::cli {
+
+struct TrainingCall {
+  std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights;
+  std::string text_column, label_column;
+  std::string device = "cpu", class_weights = "none";
+  train::StartOptions start;
+  train::TrainerOptions trainer;
+  train::TaskLossOptions loss;
+  double hidden_dropout = 0.1, attention_dropout = 0.1;
+  size_t max_length = 128;
+  int64_t warmup_steps = 0;
+  bool whole_words = false, json = false, strict = false;
+
+  std::string teacher;  // empty: no distillation
+  std::string cache;    // folder for the teacher's outputs; empty: beside the output
+  std::string layer_map;
+  train::DistillOptions distill;
+};
+
+// Puts the options of `call` into `app`; `call` must outlive it.
+void AddTrainingOptions(CLI::App& app, TrainingCall& call);
+
+}  // namespace thimble::cli
