@@ -1,8 +1,11 @@
 # What every target of the project shares: language, warnings, floating-point rules, sanitizers.
 #
 #   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
+#   thimble_vector_code(LIBRARY)                                   says that a library is made of vector operations
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
-#   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...])      one gtest program per source
+#   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS_OF library])
+#                                                                  one gtest program per source; HEADERS_OF names
+#                                                                  the library whose precompiled headers it takes
 #   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
 #
 # Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only; `kernels`
@@ -21,10 +24,9 @@ if(THIMBLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${THIMBLE_CCACHE})
 endif()
 
-# What the tsan, the neon and the fuzz presets build.
+# What the tsan and the neon presets build.
 add_custom_target(threaded_tests)
 add_custom_target(kernel_tests)
-add_custom_target(fuzzers)
 
 add_library(thimble_options INTERFACE)
 target_include_directories(thimble_options INTERFACE
@@ -57,6 +59,16 @@ function(thimble_library name)
   endif()
 endfunction()
 
+# Without optimization every vector operation is a call, and tests take minutes. The checks of pointers that are left
+# out would take the compiler minutes instead; AddressSanitizer sees what they are about.
+function(thimble_vector_code library)
+  if(THIMBLE_SANITIZE MATCHES undefined)
+    target_compile_options(${library} PRIVATE -O1 -fno-sanitize=alignment,null,object-size,pointer-overflow)
+  else()
+    target_compile_options(${library} PRIVATE $<$<CONFIG:Debug>:-O2>)
+  endif()
+endfunction()
+
 function(thimble_executable name)
   cmake_parse_arguments(ARG "" "OUTPUT" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES} ${ARG_UNPARSED_ARGUMENTS})
@@ -67,19 +79,31 @@ function(thimble_executable name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
+# GoogleTest's headers, compiled once for all tests; the program itself is empty.
+function(thimble_test_headers)
+  if(NOT CMAKE_CROSSCOMPILING)
+    find_package(GTest REQUIRED GLOBAL)
+  else()
+    # Debian's source package, for the processor that the tests are for.
+    add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+  endif()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/test_headers.cc CONTENT "")
+  add_executable(test_headers EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/generated/test_headers.cc)
+  target_link_libraries(test_headers PRIVATE thimble_options GTest::gmock GTest::gtest_main)
+  target_compile_definitions(test_headers PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_precompile_headers(test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <string> <vector>)
+endfunction()
+if(THIMBLE_TESTS)
+  thimble_test_headers()
+endif()
+
 # Tests find the project's own fixtures through THIMBLE_SOURCE_DIR, and the optional goldens through
 # the environment variable THIMBLE_SHARED or the folder `shared` beside the checkout.
 function(thimble_test)
   if(NOT THIMBLE_TESTS)
     return()
   endif()
-  if(NOT CMAKE_CROSSCOMPILING)
-    find_package(GTest REQUIRED)
-  elseif(NOT TARGET GTest::gmock)
-    # Debian's source package, for the processor that the tests are for.
-    add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
-  endif()
-  cmake_parse_arguments(ARG "" "" "DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "HEADERS_OF" "DEPS;LABELS" ${ARGN})
   foreach(source ${ARG_UNPARSED_ARGUMENTS})
     get_filename_component(name ${source} NAME_WE)
     get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
@@ -87,6 +111,12 @@ function(thimble_test)
     add_executable(${target} ${source})
     target_link_libraries(${target} PRIVATE thimble_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${target} PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    if(ARG_HEADERS_OF)
+      target_compile_options(${target} PRIVATE -fPIC)  # as the library is compiled
+      target_precompile_headers(${target} REUSE_FROM ${ARG_HEADERS_OF})
+    else()
+      target_precompile_headers(${target} REUSE_FROM test_headers)
+    endif()
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
     add_test(NAME ${target} COMMAND ${target})
     set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
@@ -108,7 +138,6 @@ function(thimble_fuzzer source)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE thimble_options ${ARG_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   # A short run in the test command; `seeds` are only read, new finds go to the build folder.
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz/corpus/${name})

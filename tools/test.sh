@@ -1,9 +1,9 @@
 #!/bin/sh
 # test.sh: all evidence that this machine can give. Ends with 'N passed, N failed, N skipped', summed over:
 #   optimized    every test on the code that ships (assertions on)
-#   asan-ubsan   every test again under AddressSanitizer and UndefinedBehaviorSanitizer, but the slow ones and training
+#   asan-ubsan   every test but the slow ones again under AddressSanitizer and UndefinedBehaviorSanitizer, built by
+#                clang, and every libFuzzer target for a few seconds, seeds included
 #   tsan         the threaded tests under ThreadSanitizer
-#   fuzz         every libFuzzer target for a few seconds, seeds included
 # `test.sh PRESET...` runs only those.
 set -eu
 sh tools/deps.sh test
@@ -44,11 +44,10 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 
-for preset in ${*:-optimized asan-ubsan tsan fuzz}; do
+for preset in ${*:-optimized asan-ubsan tsan}; do
   case $preset in
     asan-ubsan) stage "$preset" -LE slow ;;
     tsan) stage "$preset" -L threads ;;
-    fuzz) stage "$preset" -L fuzz ;;
     *) stage "$preset" ;;
   esac
 done

@@ -48,6 +48,9 @@ class Train(support.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr.decode())
         return result
 
+    def weights(self, model):
+        return json.loads(self.succeed("inspect", model, "--json"))["weights_sha256"]
+
     def test_learns_and_the_runtime_agrees(self):
         result = self.run_quietly(*self.call("--valid", self.valid, "--test", self.valid, "--json", epochs=20))
         summary = json.loads(result.stdout)
@@ -59,6 +62,11 @@ class Train(support.TestCase):
         inspected = json.loads(self.succeed("inspect", self.model, "--json"))
         self.assertEqual(inspected["labels"], ["maybe", "no", "yes"])
         self.assertIn("training", inspected["provenance"])
+        account = json.loads(inspected["provenance"]["training_account"])
+        self.assertGreater(account["cpu_s"], 0)
+        self.assertGreater(account["energy_j"], 0)
+        self.assertRegex(account["energy_source"], "measured|estimate")
+        self.assertAlmostEqual(account["co2_g"], account["energy_j"] / 3.6e6 * account["grid_co2_g_per_kwh"])
         log = [json.loads(line) for line in open(str(self.model) + ".log.jsonl")]
         self.assertEqual([l["event"] for l in log].count("evaluation"), 20)
         self.assertFalse(os.path.exists(str(self.model) + ".checkpoint"))
@@ -67,11 +75,13 @@ class Train(support.TestCase):
         other = self.folder / "again.thimble"
         self.run_quietly(*self.call())
         self.run_quietly(*self.call(output=other))
-        self.assertEqual(self.model.read_bytes(), other.read_bytes())
+        self.assertEqual(self.weights(self.model), self.weights(other))
+        self.run_quietly(*self.call("--seed", "2", output=other))
+        self.assertNotEqual(self.weights(self.model), self.weights(other))
 
     def test_a_killed_run_resumes_to_the_same_weights(self):
         self.run_quietly(*self.call(epochs=40))
-        whole = self.model.read_bytes()
+        whole = self.weights(self.model)
         killed = self.folder / "killed.thimble"
         call = self.call("--checkpoint-every", "0", output=killed, epochs=40)
         process = subprocess.Popen([support.THIMBLE, *map(str, call)], stderr=subprocess.DEVNULL,
@@ -85,8 +95,9 @@ class Train(support.TestCase):
         self.assertFalse(killed.exists())
         result = self.run_quietly(*call, "--resume")
         self.assertIn("going on from step", result.stderr.decode())
-        self.assertEqual(killed.read_bytes(), whole)
-        steps = [l["step"] for l in map(json.loads, open(str(killed) + ".log.jsonl")) if l["event"] == "step"]
+        self.assertEqual(self.weights(killed), whole)
+        log = [json.loads(line) for line in open(str(killed) + ".log.jsonl")]
+        steps = [l["step"] for l in log if l["event"] == "step"]
         self.assertEqual(steps, list(range(1, len(steps) + 1)))
 
     def test_an_interrupted_run_keeps_a_checkpoint(self):

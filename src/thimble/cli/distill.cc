@@ -31,6 +31,13 @@ Action SetupDistill(CLI::App& app) {
                     "heads of the value relations; 0: the teacher's");
   group->add_option("--alpha-embedding", d.embedding,
                     "weight of a sentence encoder's embedding (1 - cosine)");
+  group->add_flag("--normalize-hidden", d.normalize_hidden,
+                  "compare hidden states after a layer norm (MobileBERT)");
+  group
+      ->add_option("--progressive", d.progressive,
+                   "share of the run in which the student's blocks are taught one after another "
+                   "(MobileBERT); 0: all at once")
+      ->check(CLI::Range(0.0, 1.0));
   group->add_option("--layer-map", call->layer_map,
                     "student:teacher blocks, as 0:3,1:7; unset: evenly");
   return [call] { return RunTraining(*call); };

@@ -100,6 +100,7 @@ Json ReportJson(const Report& report) {
           {"max_sequence_length", model.graph.max_sequence_length},
           {"weight_bytes", WeightBytes(report)},
           {"weight_bytes_by_type", std::move(by_type)},
+          {"weights_sha256", WeightsSha256(model.graph)},
           {"file_bytes", report.file_bytes},
           {"outputs", std::move(outputs)},
           {"nodes", std::move(nodes)},

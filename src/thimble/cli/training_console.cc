@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -42,8 +41,12 @@ nlohmann::json Number(double value) {
 
 }  // namespace
 
-TrainingConsole::TrainingConsole(std::string log_path, bool resume)
-    : path_(std::move(log_path)), resume_(resume), terminal_(isatty(STDERR_FILENO) == 1) {}
+TrainingConsole::TrainingConsole(std::string log_path, bool resume, const EnergyModel& energy)
+    : path_(std::move(log_path)),
+      resume_(resume),
+      terminal_(isatty(STDERR_FILENO) == 1),
+      energy_(energy),
+      meter_(energy) {}
 
 TrainingConsole::~TrainingConsole() {
   Wipe();
@@ -122,20 +125,51 @@ Status TrainingConsole::OnEvaluation(const train::Evaluation& evaluation, int64_
               {"step", step},
               {"epoch", epoch},
               {"metrics", metrics},
-              {"best", best}});
+              {"best", best},
+              {"account", Account()}});
+}
+
+Usage TrainingConsole::Used() {
+  Usage usage = earlier_;
+  usage += meter_.Read();
+  return usage;
+}
+
+nlohmann::json TrainingConsole::Account() {
+  const Usage usage = Used();
+  const std::string source =
+      usage.measured ? "measured (RAPL: " + meter_.Counters() + "; the whole machine)"
+                     : "estimate (" + Fixed(energy_.watts_per_core, 2) + " W per busy core)";
+  return {{"wall_s", usage.wall_seconds}, {"cpu_s", usage.cpu_seconds},
+          {"energy_j", usage.joules},     {"energy_source", source},
+          {"co2_g", Co2(usage, energy_)}, {"grid_co2_g_per_kwh", energy_.grid_co2}};
 }
 
 Result<std::string> TrainingConsole::Save() {
   const long position = std::ftell(file_);
   if (position < 0) return IoError(path_ + ": " + std::strerror(errno));
-  return std::to_string(position);
+  const Usage usage = Used();
+  return nlohmann::json{{"log_bytes", position},
+                        {"wall_s", usage.wall_seconds},
+                        {"cpu_s", usage.cpu_seconds},
+                        {"energy_j", usage.joules},
+                        {"measured", usage.measured}}
+      .dump();
 }
 
 Status TrainingConsole::OnResume(const std::string& saved, int64_t step) {
-  int64_t length = -1;
-  std::from_chars(saved.data(), saved.data() + saved.size(), length);
-  if (length < 0 || ftruncate(fileno(file_), length) != 0 || std::fseek(file_, 0, SEEK_END) != 0) {
-    return IoError(path_ + ": it cannot be cut back to the checkpoint");
+  try {
+    const nlohmann::json state = nlohmann::json::parse(saved);
+    earlier_ = {.wall_seconds = state.at("wall_s"),
+                .cpu_seconds = state.at("cpu_s"),
+                .joules = state.at("energy_j"),
+                .measured = state.at("measured")};
+    if (ftruncate(fileno(file_), state.at("log_bytes").get<long>()) != 0 ||
+        std::fseek(file_, 0, SEEK_END) != 0) {
+      return IoError(path_ + ": " + std::strerror(errno));
+    }
+  } catch (const nlohmann::json::exception&) {
+    return InvalidData("the checkpoint does not say how far the log went");
   }
   Note("going on from step " + std::to_string(step));
   return {};
@@ -159,6 +193,11 @@ std::string TrainingConsole::Human(const nlohmann::json& summary) {
                      std::to_string(summary["steps"].get<int64_t>()) + " steps in " +
                      TimeText(summary["seconds"]) + ", " + CountText(summary["tokens_per_s"]) +
                      " tokens/s\n";
+  const nlohmann::json& account = summary["account"];
+  text += "used " + TimeText(account["cpu_s"]) + " of processor time, " +
+          Fixed(account["energy_j"].get<double>() / 3600, 2) + " Wh and " +
+          Fixed(account["co2_g"], 2) +
+          " g of CO2; energy: " + account["energy_source"].get<std::string>() + "\n";
   for (const char* split : {"valid", "test"}) {
     if (!summary.contains(split)) continue;
     text += std::string(split) + ":";

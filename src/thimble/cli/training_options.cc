@@ -83,6 +83,8 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
   run->add_option("--dropout", call.hidden_dropout, "of hidden states")->capture_default_str();
   run->add_option("--attention-dropout", call.attention_dropout, "of attention probabilities")
       ->capture_default_str();
+  run->add_option("--token-dropout", call.token_dropout,
+                  "share of a text's tokens that are left out, others each time; 0: none");
   run->add_option("--class-weights", call.class_weights, "none, balanced or sqrt")
       ->check(CLI::IsMember({"none", "balanced", "sqrt"}))
       ->capture_default_str();
@@ -104,6 +106,13 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
       ->capture_default_str();
   run->add_option("--checkpoint-every", call.trainer.checkpoint_seconds,
                   "seconds between checkpoints")
+      ->capture_default_str();
+  run->add_option("--watts-per-core", call.energy.watts_per_core,
+                  "of a busy core, for the estimate of energy where the machine does not count it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  run->add_option("--grid-co2", call.energy.grid_co2, "grams of CO2 per kWh of your electricity")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   run->add_flag("--resume", call.trainer.resume, "go on from OUTPUT.checkpoint, if it is there");
   run->add_flag("--json", call.json, "one JSON document at the end");

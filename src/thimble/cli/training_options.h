@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "thimble/targets/energy.h"
 #include "thimble/train/distill.h"
 #include "thimble/train/objective.h"
 #include "thimble/train/start.h"
@@ -23,7 +24,8 @@ struct TrainingCall {
   train::StartOptions start;
   train::TrainerOptions trainer;
   train::TaskLossOptions loss;
-  double hidden_dropout = 0.1, attention_dropout = 0.1;
+  EnergyModel energy;
+  double hidden_dropout = 0.1, attention_dropout = 0.1, token_dropout = 0;
   size_t max_length = 128;
   int64_t warmup_steps = 0;
   bool whole_words = false, json = false, strict = false;

@@ -61,6 +61,16 @@ Result<std::string> ModelKey(const Model& model) {
   return std::move(hash).HexDigest();
 }
 
+// Ids that stand for no text.
+std::vector<int32_t> SpecialIds(const TokenizerSpec& t) {
+  return {t.cls_id, t.sep_id, t.pad_id, t.mask_id};
+}
+
+// Else whole texts alone.
+bool ComparesTokens(const DistillOptions& d) {
+  return d.hidden > 0 || d.attention > 0 || d.scores > 0 || d.values > 0;
+}
+
 json MetricsJson(const TaskMetrics& metrics) {
   json all = json::object();
   for (const Metric& m : metrics.metrics) all[m.name] = m.value;
@@ -96,15 +106,32 @@ class Run {
         unlabelled ? EncodeCorpus(o_.train, o_.start.task, tokenizer, o_.max_length, data_)
                    : EncodeRows(data_, tokenizer, o_.max_length));
     TRY(std::unique_ptr<Objective> objective, MakeObjective());
+    if (o_.token_dropout != 0) {
+      if (!o_.teacher.empty() && ComparesTokens(o_.distill)) {
+        return InvalidArgument(
+            "--token-dropout leaves tokens out that the teacher is compared on; distil logits or "
+            "embeddings alone, or leave it out");
+      }
+      TRY(o_.trainer.augment,
+          TokenDropout(o_.token_dropout, SpecialIds(model_.tokenizer), model_.task));
+    }
     TRY_VOID(Fingerprint(examples));
 
-    TrainingConsole console(o_.output + ".log.jsonl", o_.trainer.resume);
+    TrainingConsole console(o_.output + ".log.jsonl", o_.trainer.resume, o_.energy);
     TRY_VOID(console.Open());
     Graph graph = model_.graph;
     std::optional<TeacherCache> cache;
     if (!o_.teacher.empty()) {
       TRY(const DistillPlan plan, PlanTeacher());
       TRY(cache, OpenCache(plan, tokenizer, examples));
+      if (o_.distill.progressive > 0) {
+        if (plan.taught.empty()) {
+          return InvalidArgument(
+              "--progressive teaches block by block, but no loss compares blocks; add "
+              "--alpha-hidden, --alpha-attention, --alpha-scores or --alpha-values");
+        }
+        o_.trainer.rate_factor = ProgressiveRates(plan, o_.distill);
+      }
       graph = plan.graph;
       objective = DistillObjective(plan, o_.distill, model_.task, std::move(objective), *cache);
     }
@@ -156,7 +183,8 @@ class Run {
       const TokenizerSpec& t = model_.tokenizer;
       masking.whole_words = o_.whole_words;
       masking.mask_id = t.mask_id;
-      masking.special_ids = {t.unknown_id, t.cls_id, t.sep_id, t.pad_id, t.mask_id};
+      masking.special_ids = SpecialIds(t);
+      masking.special_ids.push_back(t.unknown_id);
       for (const std::string& piece : t.pieces) {
         masking.continues_word.push_back(piece.starts_with(t.continuing_prefix) ? 1 : 0);
       }
@@ -205,9 +233,8 @@ class Run {
 
   Result<std::vector<TrainingExample>> TeacherExamples(
       const std::vector<TrainingExample>& examples) {
-    const DistillOptions& d = o_.distill;
-    if (d.hidden > 0 || d.attention > 0 || d.scores > 0 || d.values > 0 ||
-        o_.start.task == Task::kTokenLabels || o_.start.task == Task::kAnswers) {
+    if (ComparesTokens(o_.distill) || o_.start.task == Task::kTokenLabels ||
+        o_.start.task == Task::kAnswers) {
       return InvalidArgument(
           o_.teacher +
           ": the teacher cuts texts into other tokens than the student, so only "
@@ -265,6 +292,7 @@ class Run {
                    {"ema", t.optimizer.average_decay},
                    {"dropout", o_.hidden_dropout},
                    {"attention_dropout", o_.attention_dropout},
+                   {"token_dropout", o_.token_dropout},
                    {"label_smoothing", o_.loss.label_smoothing},
                    {"focal_gamma", o_.loss.focal_gamma},
                    {"logit_adjust", o_.loss.adjust_tau},
@@ -275,10 +303,18 @@ class Run {
     if (!o_.teacher.empty()) {
       const DistillOptions& d = o_.distill;
       recipe["teacher"] = std::filesystem::path(o_.teacher).filename().string();
-      recipe["distill"] = {{"task", d.task},           {"logits", d.logits},
-                           {"hidden", d.hidden},       {"attention", d.attention},
-                           {"scores", d.scores},       {"values", d.values},
-                           {"embedding", d.embedding}, {"temperature", d.temperature}};
+      recipe["distill"] = {{"task", d.task},
+                           {"logits", d.logits},
+                           {"hidden", d.hidden},
+                           {"attention", d.attention},
+                           {"scores", d.scores},
+                           {"values", d.values},
+                           {"embedding", d.embedding},
+                           {"temperature", d.temperature},
+                           {"layer_map", o_.layer_map},
+                           {"relation_heads", d.relation_heads},
+                           {"normalize_hidden", d.normalize_hidden},
+                           {"progressive", d.progressive}};
     }
     return recipe;
   }
@@ -292,28 +328,36 @@ class Run {
     return std::move(run.outputs);
   }
 
-  Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) {
+  Result<TaskMetrics> Measure(const Model& model, const Dataset& data, size_t bootstrap) const {
     TRY(const std::vector<TaskOutput> outputs, Outputs(model, data));
     return ComputeMetrics(
         data, outputs,
         {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
   }
 
-  Result<Evaluation> Evaluate(const Graph& graph) {
+  // Several labels: with the thresholds that these weights would get.
+  Result<Evaluation> Evaluate(const Graph& graph) const {
     Model model = model_;
     TRY(model.graph, WithoutDistillation(graph));
-    TRY(const TaskMetrics metrics, Measure(model, data_.valid, 0));
+    TRY(const std::vector<TaskOutput> outputs, Outputs(model, data_.valid));
+    TRY(model.thresholds, Thresholds(outputs));
+    TRY(const TaskMetrics metrics,
+        ComputeMetrics(
+            data_.valid, outputs,
+            {.thresholds = model.thresholds, .bootstrap_samples = 0, .main = o_.metric}));
     Evaluation evaluation;
     evaluation.score = metrics.metrics[0].value;
     for (const Metric& m : metrics.metrics) evaluation.metrics.emplace_back(m.name, m.value);
     return evaluation;
   }
 
-  Status TuneLabels() {
-    TRY(const std::vector<TaskOutput> outputs, Outputs(model_, data_.valid));
-    TRY(const TunedThresholds tuned, TuneThresholds(data_.valid, outputs));
-    model_.thresholds = tuned.per_label;
-    return {};
+  // Tuned on the validation set; empty for other tasks.
+  Result<std::vector<float>> Thresholds(const std::vector<TaskOutput>& outputs) const {
+    if (model_.task != Task::kMultiLabel || data_.valid.examples.empty()) {
+      return std::vector<float>();
+    }
+    TRY(TunedThresholds tuned, TuneThresholds(data_.valid, outputs));
+    return std::move(tuned.per_label);
   }
 
   Status Finish(const TrainingResult& result, TrainingConsole& console) {
@@ -326,7 +370,10 @@ class Run {
                     {"stopped_early", result.stopped_early},
                     {"best_step", result.best_step},
                     {"output", o_.output}};
-    if (o_.start.task == Task::kMultiLabel && !data_.valid.examples.empty()) TRY_VOID(TuneLabels());
+    if (model_.task == Task::kMultiLabel && !data_.valid.examples.empty()) {
+      TRY(const std::vector<TaskOutput> outputs, Outputs(model_, data_.valid));
+      TRY(model_.thresholds, Thresholds(outputs));
+    }
     const auto measure = [&](const char* name, const Dataset& data) -> Status {
       if (data.examples.empty()) return {};
       TRY(const TaskMetrics metrics, Measure(model_, data, 1000));
@@ -336,6 +383,8 @@ class Run {
     };
     TRY_VOID(measure("valid", data_.valid));
     TRY_VOID(measure("test", data_.test));
+    summary["account"] = console.Account();
+    model_.provenance.emplace_back("training_account", summary["account"].dump());
     model_.provenance.emplace_back("training", RecipeJson().dump());
     model_.provenance.emplace_back("training_data_sha256", data_sha256_);
     TRY_VOID(ConvertWeights(model_, o_.weights));

@@ -4,6 +4,8 @@
 #include <set>
 #include <unordered_set>
 
+#include "thimble/base/sha256.h"
+
 namespace thimble {
 namespace {
 
@@ -153,6 +155,21 @@ Status CheckBatch(const PackedBatch& batch) {
 }
 
 }  // namespace
+
+std::string WeightsSha256(const Graph& graph) {
+  Sha256 hash;
+  const auto text = [&](const std::string& t) { hash.Update(std::as_bytes(std::span(t))); };
+  for (const Node& node : graph.nodes) {
+    for (const Weight& weight : node.weights) {
+      const Tensor& tensor = weight.tensor;
+      text(weight.name + " " + std::string(DTypeName(tensor.dtype())) + " " +
+           ShapeText(tensor.shape()) + "\n");
+      hash.Update(tensor.data());
+      hash.Update(std::as_bytes(tensor.scales()));
+    }
+  }
+  return std::move(hash).HexDigest();
+}
 
 Result<std::vector<ReferenceValue>> RunReference(const Graph& graph, const PackedBatch& batch,
                                                  std::span<const std::span<const int32_t>> inputs,

@@ -91,6 +91,10 @@ struct GraphCost {
 };
 GraphCost ComputeCost(const Graph& graph, const Workload& workload);
 
+// SHA-256 of all weights as they are stored (names, types, shapes, bytes, scales): two files with the same one
+// hold the same weights, whatever their provenance says.
+std::string WeightsSha256(const Graph& graph);
+
 // Runs the plain references: slow, and the definition of right.
 // `inputs` gives the ids for graph.inputs, in that order, batch.tokens() each. Returns the values of
 // `outputs` (names of graph outputs), in that order.

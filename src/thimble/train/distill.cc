@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
+#include <set>
 
 #include "thimble/base/random.h"
 #include "thimble/graph/blocks.h"
@@ -163,6 +166,7 @@ class Planner {
     TRY(const auto layers, LayerPairs(options_, static_cast<int>(s.attention.size()),
                                       static_cast<int>(t.attention.size())));
     const auto blocks = static_cast<double>(layers.size());
+    std::set<int> taught;
     for (const auto& [student, teacher] : layers) {
       if (options_.hidden > 0) {
         const ValueId from = s.hidden[static_cast<size_t>(student + 1)];
@@ -170,17 +174,21 @@ class Planner {
         plan_.pairs.push_back({.kind = Kind::kHidden,
                                .weight = options_.hidden / blocks,
                                .student = {Fit(from, to)},
-                               .teacher = {TeacherOutput(to)}});
+                               .teacher = {TeacherOutput(to)},
+                               .block = student});
       }
-      if (student < 0 || teacher < 0) continue;
+      if (student < 0) continue;
+      taught.insert(student);
+      if (teacher < 0) continue;
       TRY_VOID(AddAttention(plan_.graph.nodes[s.attention[static_cast<size_t>(student)]],
-                            plan_.teacher.nodes[t.attention[static_cast<size_t>(teacher)]],
-                            blocks));
+                            plan_.teacher.nodes[t.attention[static_cast<size_t>(teacher)]], blocks,
+                            student));
     }
+    plan_.taught.assign(taught.begin(), taught.end());
     return {};
   }
 
-  Status AddAttention(Node student, Node teacher, double blocks) {
+  Status AddAttention(Node student, Node teacher, double blocks, int block) {
     const auto& sa = std::get<AttentionAttrs>(student.attrs);
     const auto& ta = std::get<AttentionAttrs>(teacher.attrs);
     for (const auto& [kind, weight] : {std::pair{Kind::kAttention, options_.attention},
@@ -199,7 +207,8 @@ class Planner {
            .student_heads = sa.heads,
            .teacher_heads = ta.heads,
            .student_scale = sa.scale,
-           .teacher_scale = ta.scale});
+           .teacher_scale = ta.scale,
+           .block = block});
     }
     if (options_.values > 0) {
       const int64_t heads = options_.relation_heads > 0 ? options_.relation_heads : ta.heads;
@@ -217,7 +226,8 @@ class Planner {
                              .student_heads = heads,
                              .teacher_heads = heads,
                              .student_scale = 1 / std::sqrt(static_cast<double>(sw / heads)),
-                             .teacher_scale = 1 / std::sqrt(static_cast<double>(tw / heads))});
+                             .teacher_scale = 1 / std::sqrt(static_cast<double>(tw / heads)),
+                             .block = block});
     }
     return {};
   }
@@ -226,6 +236,15 @@ class Planner {
   const DistillOptions& options_;
   uint64_t seed_;
 };
+
+// Index into `taught` of the block that is taught alone at this share of the run; none: all together.
+std::optional<size_t> Phase(const std::vector<int>& taught, const DistillOptions& options,
+                            double progress) {
+  if (progress >= options.progressive || taught.empty()) return std::nullopt;
+  const auto phase =
+      static_cast<size_t>(progress / options.progressive * static_cast<double>(taught.size()));
+  return std::min(phase, taught.size() - 1);
+}
 
 // The sequences of a batch as a rectangle.
 struct Rectangle {
@@ -289,7 +308,12 @@ class Distillation : public Objective {
  public:
   Distillation(const DistillPlan& plan, const DistillOptions& options, Task kind,
                std::unique_ptr<Objective> task, const TeacherCache& cache)
-      : pairs_(plan.pairs), options_(options), kind_(kind), task_(std::move(task)), cache_(cache) {}
+      : pairs_(plan.pairs),
+        taught_(plan.taught),
+        options_(options),
+        kind_(kind),
+        task_(std::move(task)),
+        cache_(cache) {}
 
   std::vector<ValueId> Values() const override {
     std::vector<ValueId> values;
@@ -315,15 +339,20 @@ class Distillation : public Objective {
     for (const TrainingExample* e : batch.examples) examples.push_back(e->number);
     const Rectangle rectangle = NeedsRectangle() ? MakeRectangle(batch) : Rectangle();
     at::Tensor loss = at::zeros({});
+    const std::optional<size_t> phase = Phase(taught_, options_, batch.progress);
     size_t at = 0;
     for (const Pair& pair : pairs_) {
+      if (phase.has_value() && pair.block != taught_[*phase]) {
+        at += pair.student.size();
+        continue;
+      }
       std::vector<at::Tensor> teacher;
       for (const size_t output : pair.teacher) teacher.push_back(cache_.Get(output, examples));
       loss = loss + pair.weight * Compare(pair, values.subspan(at, pair.student.size()), teacher,
                                           rectangle, batch);
       at += pair.student.size();
     }
-    if (task_ != nullptr && options_.task > 0) {
+    if (task_ != nullptr && options_.task > 0 && !phase.has_value()) {
       // The task's sum, as a mean over its weight times the examples that it stands beside.
       const double weight = std::max(task_->Weight(batch), 1e-12);
       loss = loss + options_.task * task_->Loss(batch, values.subspan(at)) *
@@ -362,7 +391,7 @@ class Distillation : public Objective {
         return kind_ == Task::kAnswers ? CompareEnds(s[0], t[0], r)
                                        : PerExample(CompareLogits(s[0], t[0]), batch);
       case Kind::kHidden:
-        return PerExample((s[0] - t[0]).square().mean(1), batch);
+        return PerExample((Normalized(s[0]) - Normalized(t[0])).square().mean(1), batch);
       case Kind::kEmbedding:
         return (1 - at::cosine_similarity(s[0], t[0], 1, 1e-8)).sum();
       case Kind::kAttention:
@@ -376,6 +405,10 @@ class Distillation : public Objective {
                              /*probabilities=*/true, r);
     }
     return at::zeros({});
+  }
+
+  at::Tensor Normalized(const at::Tensor& x) const {
+    return options_.normalize_hidden ? at::layer_norm(x, {x.size(1)}) : x;
   }
 
   // Answers: a distribution over the tokens of a sequence for either end; the mean of both.
@@ -404,6 +437,7 @@ class Distillation : public Objective {
   }
 
   std::vector<Pair> pairs_;
+  std::vector<int> taught_;
   DistillOptions options_;
   Task kind_;
   std::unique_ptr<Objective> task_;
@@ -426,6 +460,50 @@ Result<Graph> WithoutDistillation(const Graph& trained) {
   while (!graph.values.empty() && added(graph.values.back().name)) graph.values.pop_back();
   TRY_VOID(Verify(graph));
   return graph;
+}
+
+std::function<double(std::string_view, double)> ProgressiveRates(const DistillPlan& plan,
+                                                                 const DistillOptions& options) {
+  // The phase of each weight that has one; blocks without pairs learn with the next that has.
+  std::map<std::string, size_t, std::less<>> phase_of;
+  const std::vector<int> taught = plan.taught;
+  const Result<Graph> student = WithoutDistillation(plan.graph);
+  if (const Result<Blocks> blocks = FindBlocks(student.has_value() ? *student : plan.graph);
+      blocks.has_value()) {
+    size_t block = 0;  // hidden[block] is behind us
+    bool inside = false;
+    for (const Node& node : student->nodes) {
+      const size_t phase = static_cast<size_t>(
+          std::ranges::lower_bound(taught, static_cast<int>(block)) - taught.begin());
+      if (inside && block < blocks->attention.size() && phase < taught.size()) {
+        for (const Weight& weight : node.weights) phase_of.try_emplace(weight.name, phase);
+      }
+      if (node.output == blocks->hidden[inside ? block + 1 : 0]) {
+        if (inside) ++block;
+        inside = true;
+        if (block == blocks->attention.size()) break;
+      }
+    }
+  }
+  // The projections of a block's losses learn with it.
+  for (const Pair& pair : plan.pairs) {
+    const auto at = std::ranges::find(taught, pair.block);
+    if (at == taught.end()) continue;
+    for (const Node& node : plan.graph.nodes) {
+      if (node.output != pair.student[0] || !node.name.starts_with(kPrefix)) continue;
+      for (const Weight& weight : node.weights) {
+        phase_of[weight.name] = static_cast<size_t>(at - taught.begin());
+      }
+    }
+  }
+  return
+      [phase_of = std::move(phase_of), taught, options](std::string_view weight, double progress) {
+        const std::optional<size_t> phase = Phase(taught, options, progress);
+        if (!phase.has_value()) return 1.0;
+        const auto own = phase_of.find(weight);
+        if (own == phase_of.end() || own->second > *phase) return 0.0;
+        return own->second == *phase ? 1.0 : 0.1;
+      };
 }
 
 std::unique_ptr<Objective> DistillObjective(const DistillPlan& plan, const DistillOptions& options,

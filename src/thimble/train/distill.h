@@ -15,8 +15,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,6 +39,13 @@ struct DistillOptions {
   // embeddings.
   std::vector<std::pair<int, int>> layers;
   int relation_heads = 0;  // of `values`; 0: those of the teacher
+  // Hidden states are compared after a layer norm without scale and shift (MobileBERT's feature map transfer): what
+  // matters is their direction, not their size.
+  bool normalize_hidden = false;
+  // MobileBERT's progressive knowledge transfer (Sun et al. 2020): for this share of the run the student's blocks
+  // are taught one after another, each by the losses of its own layers alone, for equal times; then come all
+  // losses together. 0: together from the start. ProgressiveRates says how fast each block learns meanwhile.
+  double progressive = 0;
 };
 
 // The student's graph with what distillation adds to it: projections called "distill.*", which
@@ -54,14 +63,21 @@ struct DistillPlan {
     std::vector<size_t> teacher;   // indices into teacher_outputs
     int64_t student_heads = 1, teacher_heads = 1;
     double student_scale = 1, teacher_scale = 1;
+    int block = -1;  // of the student; -1: of none (logits, embeddings)
   };
   std::vector<Pair> pairs;
+  std::vector<int> taught;  // blocks of the student that have pairs, in rising order
 };
 
 // kInvalidArgument where the two do not fit: other labels, a layer that is not there, losses that need equal heads.
 Result<DistillPlan> PlanDistillation(const Graph& student, const Graph& teacher, uint64_t seed,
                                      const DistillOptions& options);
 Result<Graph> WithoutDistillation(const Graph& trained);
+
+// For TrainerOptions::rate_factor, where `options.progressive` is above 0. In a block's own phase its weights learn at
+// the full rate, before it not at all, afterwards at a tenth; embeddings and head wait for the end of the last phase.
+std::function<double(std::string_view weight, double progress)> ProgressiveRates(
+    const DistillPlan& plan, const DistillOptions& options);
 
 // `task` may be null (general distillation on unlabelled text). `cache` must outlive the objective.
 std::unique_ptr<Objective> DistillObjective(const DistillPlan& plan, const DistillOptions& options,

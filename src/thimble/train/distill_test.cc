@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "thimble/formats/thimble/packed.h"
+#include "thimble/graph/blocks.h"
 #include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
 #include "thimble/train/trainer.h"
@@ -174,6 +175,15 @@ TEST(TeacherCache, IsComputedAgainWhereTheFileIsBroken) {
   EXPECT_FALSE(OpenCache(folder, plan, examples)->computed());
 }
 
+class Losses : public TrainingObserver {
+ public:
+  Status OnStep(const StepReport& report) override {
+    values.push_back(report.loss);
+    return {};
+  }
+  std::vector<double> values;
+};
+
 TEST(Distillation, TeachesAStudent) {
   UseOneThreadPerCall();
   const Folder folder;
@@ -184,14 +194,7 @@ TEST(Distillation, TeachesAStudent) {
   const auto plan = *PlanDistillation(student, teacher, 1, options);
   const auto cache = OpenCache(folder, plan, examples);
   const auto objective = DistillObjective(plan, options, Task::kSingleLabel, nullptr, *cache);
-  class Losses : public TrainingObserver {
-   public:
-    Status OnStep(const StepReport& report) override {
-      values.push_back(report.loss);
-      return {};
-    }
-    std::vector<double> values;
-  } losses;
+  Losses losses;
   TrainerOptions run;
   run.threads = 2;
   run.epochs = 30;
@@ -200,6 +203,83 @@ TEST(Distillation, TeachesAStudent) {
   ASSERT_TRUE(result.has_value()) << result.error().message();
   EXPECT_LT(losses.values.back(), losses.values.front() / 3);
   EXPECT_EQ(Print(*WithoutDistillation(result->graph)), Print(student));
+}
+
+TEST(Distillation, NormalizedHiddenStatesMayHaveAnySize) {
+  DistillOptions options = Only(&DistillOptions::hidden);
+  // A graph whose last norms are scaled gives larger states in the same direction.
+  Graph scaled = SmallBert();
+  const auto blocks = *FindBlocks(scaled);
+  for (Node& node : scaled.nodes) {
+    if (node.output != blocks.hidden.back()) continue;
+    for (Weight& weight : node.weights) {
+      std::vector<float> values = weight.tensor.ToFloats();
+      for (float& v : values) v *= 3;
+      weight.tensor = Tensor::FromFloats(weight.tensor.shape(), values);
+    }
+  }
+  EXPECT_GT(LossOf(SmallBert(), scaled, options), 0.1);
+  options.normalize_hidden = true;
+  EXPECT_NEAR(LossOf(SmallBert(), scaled, options), 0, 1e-4);
+}
+
+// Weights of the graph, by name, that differ from those of `before`.
+std::vector<std::string> Changed(const Graph& before, const Graph& after) {
+  std::vector<std::string> names;
+  for (size_t n = 0; n < before.nodes.size(); ++n) {
+    for (size_t w = 0; w < before.nodes[n].weights.size(); ++w) {
+      const Weight& weight = before.nodes[n].weights[w];
+      if (weight.tensor.ToFloats() != after.nodes[n].weights[w].tensor.ToFloats()) {
+        names.push_back(weight.name);
+      }
+    }
+  }
+  return names;
+}
+
+TEST(Distillation, ProgressiveTransferTeachesOneBlockAfterAnother) {
+  UseOneThreadPerCall();
+  const Folder folder;
+  const auto examples = SmallData();
+  const Graph student = SmallBert(Task::kSingleLabel, 3, 2), teacher = Wide();
+  DistillOptions options = Only(&DistillOptions::hidden);
+  options.normalize_hidden = true;
+  options.progressive = 1;
+  const auto plan = *PlanDistillation(student, teacher, 1, options);
+  ASSERT_EQ(plan.taught, (std::vector<int>{0, 1}));
+  const auto cache = OpenCache(folder, plan, examples);
+  const auto objective = DistillObjective(plan, options, Task::kSingleLabel, nullptr, *cache);
+  Losses losses;
+  TrainerOptions run;
+  run.threads = 2;
+  run.epochs = 80;
+  run.rate = 1e-2;
+  run.evaluate_every = 40;
+  run.rate_factor = ProgressiveRates(plan, options);
+  std::vector<Graph> phases;
+  const Evaluator keep = [&](const Graph& graph) {
+    phases.push_back(*WithoutDistillation(graph));
+    return Result<Evaluation>(Evaluation{.score = static_cast<double>(phases.size())});
+  };
+  const auto result = Train(plan.graph, *objective, examples, run, keep, losses);
+  ASSERT_TRUE(result.has_value()) << result.error().message();
+  ASSERT_EQ(phases.size(), 2u);
+
+  // The first phase changes the first block alone, the second the second and, slowly, the first.
+  bool first = false, second = false;
+  for (const std::string& name : Changed(student, phases[0])) {
+    EXPECT_NE(name.find("layer.0."), std::string::npos) << name;
+    first = true;
+  }
+  for (const std::string& name : Changed(phases[0], phases[1])) {
+    EXPECT_NE(name.find("layer."), std::string::npos) << name;
+    second = second || name.find("layer.1.") != std::string::npos;
+  }
+  EXPECT_TRUE(first);
+  EXPECT_TRUE(second);
+  const size_t half = losses.values.size() / 2;
+  EXPECT_LT(losses.values[half - 1], losses.values[0] / 2);
+  EXPECT_LT(losses.values.back(), losses.values[half] / 2);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct TrainingBatch {
   // Masked language modelling: rows of the batch that are predicted, and the ids that belong there.
   std::vector<int64_t> logit_rows;
   std::vector<int64_t> masked_ids;
+  double progress = 0;  // share of the run that is done, in [0, 1]; set by the trainer
 };
 
 class Objective {

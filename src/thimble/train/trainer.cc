@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 
 #include "thimble/base/file.h"
 #include "thimble/train/checkpoint.h"
@@ -142,12 +143,13 @@ class Trainer {
   }
 
   struct Shard {
-    std::vector<TrainingBatch> batches;  // one per accumulated batch
+    std::vector<TrainingBatch> batches;     // one per accumulated batch
+    std::deque<TrainingExample> augmented;  // what they point to
     std::vector<uint32_t> keys;
   };
 
   // The shards of this rank, one per thread.
-  std::vector<Shard> PrepareShards() {
+  std::vector<Shard> PrepareShards(double progress) {
     const auto threads = static_cast<size_t>(options_.threads);
     const auto ranks = static_cast<size_t>(collective_.size());
     std::vector<Shard> shards(threads);
@@ -156,11 +158,16 @@ class Trainer {
       for (size_t t = 0; t < threads; ++t) {
         std::vector<const TrainingExample*> examples;
         for (const uint32_t i : parts[static_cast<size_t>(collective_.rank()) * threads + t]) {
-          examples.push_back(&examples_[i]);
+          const TrainingExample* example = &examples_[i];
+          if (options_.augment) {
+            example = &shards[t].augmented.emplace_back(options_.augment(*example, StepKey(a)));
+          }
+          examples.push_back(example);
         }
         if (examples.empty()) continue;
         shards[t].keys.push_back(StepKey(a));
         shards[t].batches.push_back(objective_.Prepare(examples, StepKey(a)));
+        shards[t].batches.back().progress = progress;
       }
     }
     return shards;
@@ -191,8 +198,13 @@ class Trainer {
 
   Status Update() {
     const auto begin = Clock::now();
-    const double rate = Rate();
-    const std::vector<Shard> shards = PrepareShards();
+    const double rate = Rate(), progress = Share();
+    if (options_.rate_factor) {
+      for (Parameter& p : parameters_.parameters()) {
+        p.rate_factor = options_.rate_factor(p.name, progress);
+      }
+    }
+    const std::vector<Shard> shards = PrepareShards(progress);
     double totals[3] = {0, 0, 0};  // weight, tokens; then loss
     for (const Shard& shard : shards) {
       for (const TrainingBatch& batch : shard.batches) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "thimble/base/result.h"
+#include "thimble/train/augment.h"
 #include "thimble/train/batches.h"
 #include "thimble/train/collective.h"
 #include "thimble/train/executor.h"
@@ -38,6 +39,7 @@ struct TrainerOptions {
   double warmup_share = 0.1;  // of all steps, where schedule.warmup_steps is 0
   OptimizerOptions optimizer;
   ExecutorOptions executor;
+  Augment augment;  // null: examples are used as they are
   uint64_t seed = 1;
   double evaluate_every = 1;  // epochs
   int64_t patience = 0;       // evaluations without a better score before stopping; 0: never
@@ -47,6 +49,9 @@ struct TrainerOptions {
   // What must be the same for a checkpoint to fit: data, recipe, architecture.
   std::string fingerprint;
   std::function<bool(std::string_view)> trainable;  // by name of weight; null: all
+  // What the rate of a weight is multiplied with at a share of the run; 0 leaves the weight and its moments as they
+  // are. Null: 1.
+  std::function<double(std::string_view weight, double progress)> rate_factor;
 };
 
 // On the validation set.
