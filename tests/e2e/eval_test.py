@@ -159,6 +159,13 @@ class OtherHeads(support.TestCase):
         lines = self.succeed("predict", model, "-", "--json", "--jsonl",
                              stdin=json.dumps({"question": "what fits ?", "context": context}))
         predicted = json.loads(lines)
+        question = json.dumps({"question": "what fits ?", "context": context})
+        more = json.loads(self.succeed("predict", model, "-", "--json", "--jsonl", "--n-best", "3", stdin=question))
+        spans = [(a["start"], a["end"]) for a in more["answers"]]
+        self.assertEqual(len(set(spans)), 3)
+        self.assertEqual(spans[0], (predicted["start"], predicted["end"]))
+        silent = json.loads(self.succeed("predict", model, "-", "--json", "--jsonl", "--no-answer", stdin=question))
+        self.assertIn(silent["answer"], ("", predicted["answer"]))
         found = len(context.encode()[:predicted["start"]].decode())
         rows = [{"id": "1", "question": "what fits ?", "context": context,
                  "answers": [{"text": predicted["answer"], "answer_start": found}]},

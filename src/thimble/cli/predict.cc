@@ -21,6 +21,8 @@ using Json = nlohmann::ordered_json;
 struct PredictOptions {
   std::string model, input = "-";
   bool json = false, jsonl = false, ids = false, logits = false, hidden = false, all = false;
+  size_t answers = 1;
+  bool no_answer = false;
   int threads = 1;
   size_t batch = 0;  // 0: 32, or 1 when a person types the lines
   size_t max_length = 0;
@@ -111,18 +113,18 @@ Json LabelsAbove(const Model& model, const std::vector<float>& scores, bool all)
   return labels;
 }
 
-void AddResult(const Model& model, const PredictorInput& input, const Prediction& p, bool all,
-               Json& out) {
+void AddResult(const Model& model, const PredictorInput& input, const Prediction& p,
+               const PredictOptions& show, Json& out) {
   switch (model.task) {
     case Task::kSingleLabel: {
       const auto best = std::max_element(p.scores.begin(), p.scores.end());
       out["label"] = LabelName(model, static_cast<size_t>(best - p.scores.begin()));
       out["score"] = *best;
-      if (all) out["labels"] = LabelsAbove(model, p.scores, true);
+      if (show.all) out["labels"] = LabelsAbove(model, p.scores, true);
       break;
     }
     case Task::kMultiLabel:
-      out["labels"] = LabelsAbove(model, p.scores, all);
+      out["labels"] = LabelsAbove(model, p.scores, show.all);
       break;
     case Task::kRegression:
       out["label"] = LabelName(model, 0);
@@ -144,12 +146,22 @@ void AddResult(const Model& model, const PredictorInput& input, const Prediction
       break;
     }
     case Task::kAnswers: {
-      const Answer answer = p.answer.value_or(Answer{});
-      const bool text = input.ids.empty() && input.pair.has_value();
-      out["answer"] = text ? Cut(*input.pair, {answer.begin, answer.end}) : "";
-      out["start"] = answer.begin;
-      out["end"] = answer.end;
-      out["score"] = answer.score;
+      const auto json = [&](const Answer& answer) {
+        const bool text = input.ids.empty() && input.pair.has_value();
+        return Json{{"answer", text ? Cut(*input.pair, {answer.begin, answer.end}) : ""},
+                    {"start", answer.begin},
+                    {"end", answer.end},
+                    {"score", answer.score}};
+      };
+      Answer best = p.answers.empty() ? Answer{} : p.answers[0];
+      if (show.no_answer && !p.answers.empty() && *p.no_answer_logit > best.logit) {
+        best = {.score = Sigmoid(*p.no_answer_logit - best.logit)};
+      }
+      out.update(json(best));
+      if (show.answers > 1) {
+        out["answers"] = Json::array();
+        for (const Answer& answer : p.answers) out["answers"].push_back(json(answer));
+      }
       break;
     }
     case Task::kMaskedLm:
@@ -270,7 +282,7 @@ class Runner {
     for (size_t i = 0; i < pending_.size(); ++i) {
       const Prediction& p = (*predictions)[i];
       Json result;
-      AddResult(model_, pending_[i], p, options_.all, result);
+      AddResult(model_, pending_[i], p, options_, result);
       AddRaw(model_, raw_, p, result);
       if (p.truncated_tokens != 0) result["truncated_tokens"] = p.truncated_tokens;
       if (p.invalid_bytes != 0) result["invalid_bytes"] = p.invalid_bytes;
@@ -313,7 +325,8 @@ Status RunPredict(const PredictOptions& options) {
   std::vector<std::string> raw = RawOutputs(options, model);
   TRY(Predictor predictor, Predictor::Create(model, {.threads = options.threads,
                                                      .raw_outputs = raw,
-                                                     .max_length = options.max_length}));
+                                                     .max_length = options.max_length,
+                                                     .answers = options.answers}));
   Runner runner(options, model, std::move(predictor), std::move(raw));
   TRY(LineReader lines, LineReader::Open(options.input));
   const size_t batch = options.batch != 0 ? options.batch : lines.interactive() ? 1 : 32;
@@ -352,6 +365,12 @@ Action SetupPredict(CLI::App& app) {
       "--ids", o->ids,
       R"(lines are {"input_ids", "token_type_ids", "attention_mask"}; the last two may be absent)");
   app.add_flag("--all", o->all, "every label with its score, not only those that apply");
+  app.add_option("--n-best", o->answers,
+                 "answers: how many spans to give, best first, in \"answers\" (with --json)")
+      ->check(CLI::Range(size_t{1}, size_t{1000}).description(""))
+      ->type_name("N");
+  app.add_flag("--no-answer", o->no_answer,
+               "answers: the empty one where \"no answer\" has the larger logit (SQuAD 2.0)");
   app.add_flag("--logits", o->logits, "add the logits (with --json)");
   app.add_flag("--hidden", o->hidden, "add the last hidden state (with --json)");
   app.add_option("--threads,--num_threads", o->threads, "threads")

@@ -31,7 +31,8 @@ TaskOutput OutputOf(Task task, const Example& example, const Prediction& predict
   if (task == Task::kTokenLabels) output.word_labels = WordLabels(example, prediction);
   if (task == Task::kAnswers) {
     output.no_answer_score = prediction.no_answer_logit.value_or(0);
-    if (const auto& answer = prediction.answer) {
+    if (!prediction.answers.empty()) {
+      const Answer* answer = &prediction.answers[0];
       output.answer = example.pair->substr(answer->begin, answer->end - answer->begin);
       output.answer_score = answer->logit;
     }

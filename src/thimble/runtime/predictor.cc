@@ -23,6 +23,21 @@ bool Attended(const Encoding& encoding, size_t token) {
   return encoding.attention_mask.empty() || encoding.attention_mask[token] != 0;
 }
 
+// Keeps the best `most`, one per span: windows overlap.
+void InsertAnswer(const Answer& answer, size_t most, std::vector<Answer>& best) {
+  const auto same = std::find_if(best.begin(), best.end(), [&](const Answer& a) {
+    return a.begin == answer.begin && a.end == answer.end;
+  });
+  if (same != best.end()) {
+    if (same->logit >= answer.logit) return;
+    best.erase(same);
+  }
+  const auto behind = std::find_if(best.begin(), best.end(),
+                                   [&](const Answer& a) { return a.logit < answer.logit; });
+  best.insert(behind, answer);
+  if (best.size() > most) best.pop_back();
+}
+
 }  // namespace
 
 std::vector<float> Softmax(std::span<const float> logits) {
@@ -220,14 +235,14 @@ void Predictor::DecodeAnswer(const Sequence& sequence, const OutputView& logits,
     const size_t last = std::min(candidates.size(), s + options_.max_answer_tokens);
     for (size_t e = s; e < last; ++e) {
       const float logit = starts[s] + ends[e];
-      if (out.answer.has_value() && logit <= out.answer->logit) continue;
+      if (out.answers.size() == options_.answers && logit <= out.answers.back().logit) continue;
       const size_t begin = candidates[s], end = candidates[e];
       const bool ids = sequence.ready_ids;
-      out.answer =
-          Answer{.begin = ids ? static_cast<uint32_t>(begin) : encoding.offsets[begin].begin,
-                 .end = ids ? static_cast<uint32_t>(end + 1) : encoding.offsets[end].end,
-                 .score = start_p[s] * end_p[e],
-                 .logit = logit};
+      InsertAnswer({.begin = ids ? static_cast<uint32_t>(begin) : encoding.offsets[begin].begin,
+                    .end = ids ? static_cast<uint32_t>(end + 1) : encoding.offsets[end].end,
+                    .score = start_p[s] * end_p[e],
+                    .logit = logit},
+                   options_.answers, out.answers);
     }
   }
 }

@@ -46,8 +46,8 @@ struct TokenLabel {
   LabelScore best;
 };
 
-// The most probable span; bytes of the context, or for ready ids token indices. Of several windows the one
-// with the largest logit has it, as in SQuAD's evaluation: probabilities are of one window alone.
+// A span that may answer; bytes of the context, or for ready ids token indices. Of several windows the one with
+// the largest logit counts, as in SQuAD's evaluation: probabilities are of one window alone.
 struct Answer {
   uint32_t begin = 0, end = 0;
   float score = 0;  // probability within its window
@@ -74,7 +74,8 @@ struct Prediction {
   // kSingleLabel: probabilities that sum to 1; kMultiLabel: one probability each; kRegression: values.
   std::vector<float> scores;
   std::vector<TokenLabel> tokens;  // kTokenLabels, special tokens left out
-  std::optional<Answer> answer;    // kAnswers
+  std::vector<Answer>
+      answers;  // kAnswers: different spans, best first; none where there is no context
   // kAnswers: the logits of "no answer" (start and end at the first token), the least over all windows.
   std::optional<float> no_answer_logit;
   std::vector<MaskedToken> masked_tokens;  // kMaskedLm, kPretraining
@@ -97,6 +98,7 @@ struct PredictorOptions {
   size_t answer_window = 384;  // tokens per window of a long context, and their overlap
   size_t answer_stride = 128;
   size_t max_answer_tokens = 30;
+  size_t answers = 1;  // spans to give, at most
   size_t masked_candidates = 5;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <set>
 
 #include "thimble/runtime/test_graphs.h"
 
@@ -105,11 +106,11 @@ TEST(Predictor, AnswersFromTheContextAlone) {
   const Model model = MakeModel(Task::kAnswers, 2);
   const std::string context = "it is in Paris.";
   const auto results = Predict(model, {{.text = "where is it?", .pair = context}});
-  ASSERT_TRUE(results[0].answer.has_value());
-  EXPECT_LT(results[0].answer->begin, results[0].answer->end);
-  EXPECT_LE(results[0].answer->end, context.size());
-  EXPECT_GT(results[0].answer->score, 0);
-  EXPECT_LE(results[0].answer->score, 1);
+  ASSERT_THAT(results[0].answers, SizeIs(1));
+  EXPECT_LT(results[0].answers[0].begin, results[0].answers[0].end);
+  EXPECT_LE(results[0].answers[0].end, context.size());
+  EXPECT_GT(results[0].answers[0].score, 0);
+  EXPECT_LE(results[0].answers[0].score, 1);
 }
 
 TEST(Predictor, SaysHowLikelyNoAnswerIs) {
@@ -124,7 +125,7 @@ TEST(Predictor, SaysHowLikelyNoAnswerIs) {
       best = std::max(best, logits.values[2 * s] + logits.values[2 * e + 1]);
     }
   }
-  EXPECT_LE(results[0].answer->logit, best);
+  EXPECT_LE(results[0].answers[0].logit, best);
 }
 
 TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
@@ -133,7 +134,9 @@ TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
   for (int i = 0; i < 60; ++i) context += i % 7 == 0 ? "film is bad " : "a film ";
   const PredictorInput whole{.text = "it?", .pair = context};
   const auto logit_with = [&](size_t window) {
-    return Predict(model, {whole}, {.answer_window = window, .answer_stride = 2})[0].answer->logit;
+    return Predict(model, {whole}, {.answer_window = window, .answer_stride = 2})[0]
+        .answers[0]
+        .logit;
   };
   // The windows of one run, read one by one, never give a larger logit than the run chose.
   const auto results = Predict(model, {whole}, {.raw_outputs = {"logits"}, .answer_stride = 2});
@@ -143,8 +146,33 @@ TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
   for (size_t t = 4; t + 1 < first.rows; ++t) {
     best = std::max(best, first.values[2 * t] + first.values[2 * t + 1]);
   }
-  EXPECT_GE(results[0].answer->logit, best);
-  EXPECT_EQ(logit_with(384), results[0].answer->logit);
+  EXPECT_GE(results[0].answers[0].logit, best);
+  EXPECT_EQ(logit_with(384), results[0].answers[0].logit);
+}
+
+TEST(Predictor, GivesTheBestSpansOnceEachAndInOrder) {
+  const Model model = MakeModel(Task::kAnswers, 2);
+  std::string context;
+  for (int i = 0; i < 20; ++i) context += i % 3 == 0 ? "film is bad " : "a film ";
+  const PredictorInput input{.text = "it?", .pair = context};
+  const PredictorOptions windows{.answer_window = 24, .answer_stride = 8, .max_answer_tokens = 4};
+  const auto best = [&](size_t count) {
+    PredictorOptions options = windows;
+    options.answers = count;
+    return Predict(model, {input}, options)[0].answers;
+  };
+  // All spans there are, and the few best among them.
+  const std::vector<Answer> all = best(100000), few = best(5);
+  std::set<std::pair<uint32_t, uint32_t>> spans;
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_TRUE(spans.emplace(all[i].begin, all[i].end).second);
+    if (i > 0) EXPECT_GE(all[i - 1].logit, all[i].logit);
+  }
+  size_t tokens = 0;
+  for (const Answer& a : all) tokens = std::max<size_t>(tokens, a.end);
+  EXPECT_EQ(tokens, context.size() - 1) << "spans of the last window are there";
+  ASSERT_THAT(few, SizeIs(5));
+  for (size_t i = 0; i < few.size(); ++i) EXPECT_EQ(few[i].logit, all[i].logit);
 }
 
 TEST(Predictor, ReadsALongContextInWindows) {
@@ -155,7 +183,7 @@ TEST(Predictor, ReadsALongContextInWindows) {
       Predict(model, {{.text = "where is it?", .pair = context}, {.text = "it?", .pair = "a"}},
               {.answer_stride = 4});
   EXPECT_GT(results[0].tokens_in, 180u) << "every token of the context, and the question each time";
-  EXPECT_TRUE(results[1].answer.has_value());
+  EXPECT_THAT(results[1].answers, SizeIs(1));
 }
 
 TEST(Predictor, OffersCandidatesForMaskedTokens) {
