@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import random
 import signal
+import socket
 import subprocess
 import time
 
@@ -14,7 +16,7 @@ TINY = ["--model", "bert-tiny", "--set", "hidden_size=32", "--set", "intermediat
         "num_hidden_layers=1", "--set", "max_position_embeddings=32"]
 
 
-class Train(support.TestCase):
+class TrainingCase(support.TestCase):
     def setUp(self):
         super().setUp()
         self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
@@ -51,6 +53,24 @@ class Train(support.TestCase):
     def weights(self, model):
         return json.loads(self.succeed("inspect", model, "--json"))["weights_sha256"]
 
+    def start(self, *arguments, **environment):
+        """The program in the background, its standard error kept."""
+        return subprocess.Popen([support.THIMBLE, *map(str, arguments)], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, env={**os.environ, **environment})
+
+    def wait_until(self, condition):
+        deadline = time.time() + support.TIMEOUT_SECONDS
+        while not condition():
+            self.assertLess(time.time(), deadline)
+            time.sleep(0.01)
+
+    def ended(self, process):
+        """Exit code and standard error."""
+        _, err = process.communicate(timeout=support.TIMEOUT_SECONDS)
+        return process.returncode, err.decode()
+
+
+class Train(TrainingCase):
     def test_learns_and_the_runtime_agrees(self):
         result = self.run_quietly(*self.call("--valid", self.valid, "--test", self.valid, "--json", epochs=20))
         summary = json.loads(result.stdout)
@@ -173,6 +193,141 @@ class Train(support.TestCase):
         at = call.index("--epochs")
         summary = json.loads(self.run_quietly(*call[:at], *call[at + 2:]).stdout)
         self.assertEqual(summary["epochs"], 3)
+
+
+def children_of(process):
+    """Process ids in the order in which they were started: of rank 0, 1, ..."""
+    return [int(c) for c in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+class Processes(TrainingCase):
+    def weights_of_one_process(self, *more, **options):
+        one = self.folder / "one.thimble"
+        self.run_quietly(*self.call("--threads", "2", *more, output=one, **options))
+        return self.weights(one)
+
+    def starting(self, *more):
+        """A long run of two processes, once it has written its first checkpoint: (process, call, checkpoint)."""
+        call = self.call("--processes", "2", *more, epochs=40)
+        process = self.start(*call)
+        checkpoint = pathlib.Path(str(self.model) + ".checkpoint")
+        self.wait_until(checkpoint.exists)
+        return process, call, checkpoint
+
+    def kill_with_children(self, process):
+        """Kills what was started, and waits for its children to end with it; returns their ids."""
+        children = children_of(process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        self.wait_until(lambda: not [c for c in children if is_running(c)])
+        return children
+
+    def test_give_what_one_gives(self):
+        want = self.weights_of_one_process("--valid", self.valid)
+        result = self.run_quietly(*self.call("--valid", self.valid, "--processes", "2", "--json"))
+        self.assertEqual(json.loads(result.stdout)["processes"], 2)
+        self.assertEqual(self.weights(self.model), want)
+        lines = result.stderr.decode().splitlines()
+        self.assertEqual(len([line for line in lines if "epoch 1.00" in line]), 1, lines)
+
+    def test_a_killed_process_ends_all_and_resuming_gives_the_very_weights(self):
+        want = self.weights_of_one_process(epochs=40)
+        for rank, line in ((0, "thimble: train: rank 1 of 2: rank 0 of 2 is gone"),
+                           (1, "thimble: train: rank 1 of 2 is gone")):
+            process, call, checkpoint = self.starting("--checkpoint-every", "0")
+            children = children_of(process)
+            os.kill(children[rank], signal.SIGKILL)
+            code, err = self.ended(process)
+            self.assertEqual(code, 1)
+            self.assertRegex(err, rf"\A{line}[^\n]*\n\Z")
+            self.assertIn(f"the last checkpoint is kept: {checkpoint}", err)
+            self.assertFalse([c for c in children if is_running(c)])
+            self.assertFalse(self.model.exists())
+            self.assertIn("going on from step", self.run_quietly(*call, "--resume").stderr.decode())
+            self.assertEqual(self.weights(self.model), want)
+            self.model.unlink()
+
+    def test_one_process_resumes_what_two_began(self):
+        want = self.weights_of_one_process(epochs=40)
+        process, _, _ = self.starting("--checkpoint-every", "0")
+        self.kill_with_children(process)
+        self.run_quietly(*self.call("--threads", "2", "--resume", epochs=40))
+        self.assertEqual(self.weights(self.model), want)
+
+    def test_an_interrupt_stops_all(self):
+        process = self.start(*self.call("--processes", "2", "--checkpoint-every", "1e9", epochs=4000))
+        log = pathlib.Path(str(self.model) + ".log.jsonl")
+        self.wait_until(lambda: log.exists() and log.stat().st_size > 0)
+        children = children_of(process)
+        process.send_signal(signal.SIGINT)
+        code, err = self.ended(process)
+        self.assertEqual(code, 130)
+        self.assertRegex(err, r"\Athimble: train: interrupted[^\n]*--resume[^\n]*\n\Z")
+        self.assertTrue(os.path.exists(str(self.model) + ".checkpoint"))
+        self.assertFalse([c for c in children if is_running(c)])
+
+    def test_no_process_is_left_behind(self):
+        process, _, _ = self.starting("--checkpoint-every", "0")
+        self.assertEqual(len(self.kill_with_children(process)), 2)
+
+    def ranks(self, *calls):
+        """Ends of processes that a launcher started with one call each: exit codes and all lines."""
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        started = [self.start(*call, RANK=str(rank), WORLD_SIZE=str(len(calls)), MASTER_ADDR="127.0.0.1",
+                              MASTER_PORT=str(port)) for rank, call in enumerate(calls)]
+        ends = [self.ended(process) for process in started]
+        return [code for code, _ in ends], "".join(err for _, err in ends).splitlines()
+
+    def test_a_launcher_may_start_them(self):
+        want = self.weights_of_one_process()
+        codes, _ = self.ranks(self.call(), self.call())
+        self.assertEqual(codes, [0, 0])
+        self.assertEqual(self.weights(self.model), want)
+
+    def test_a_rank_with_another_call_is_named(self):
+        codes, lines = self.ranks(self.call(), self.call("--weight-decay", "0.5"))
+        self.assertEqual(codes, [1, 1])
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("rank 1 of 2 has other data, options", lines[0])
+
+    def test_a_rank_with_other_data_is_named(self):
+        train = self.train
+        first = self.call()
+        self.train = self.rows("other.tsv", 240, 3)
+        codes, lines = self.ranks(first, self.call())
+        self.train = train
+        self.assertEqual(codes, [1, 1])
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("rank 1 of 2 has other data", lines[0])
+
+    def test_errors_are_told_once(self):
+        self.fail_with(2, *self.call("--processes", "2", "--schedule", "cubic"))
+        missing = ["train", *TINY, "--vocab", self.vocab, "--train", self.folder / "nowhere.tsv", "-o", self.model]
+        self.assertIn("nowhere.tsv", self.fail_with(1, *missing, "--processes", "3"))
+        self.fail_with(2, *self.call("--processes", "0"))
+        codes, lines = self.ranks(*[self.call("--processes", "2")] * 2)
+        self.assertEqual(codes, [2, 2])
+        self.assertIn("mpirun", lines[0])
+
+    def test_a_teacher_runs_once(self):
+        teacher = self.folder / "teacher.thimble"
+        self.run_quietly(*self.call(output=teacher))
+        one = self.folder / "one.thimble"
+        student = ["--teacher", teacher, "--set", "hidden_size=16", "--alpha-hidden", "0.1"]
+        self.run_quietly("distill", *self.call(*student, "--threads", "2", output=one)[1:])
+        err = self.run_quietly("distill", *self.call(*student, "--processes", "2")[1:]).stderr.decode()
+        self.assertEqual(err.count("the teacher's outputs"), 1, err)
+        self.assertEqual(self.weights(self.model), self.weights(one))
+        self.assertEqual(len(os.listdir(str(self.model) + ".teacher")), 1)
 
 
 if __name__ == "__main__":

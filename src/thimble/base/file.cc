@@ -1,13 +1,16 @@
 #include "thimble/base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace thimble {
@@ -88,6 +91,32 @@ Result<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
 }
 
 bool FileExists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+Result<FileLock> FileLock::Acquire(const std::string& path,
+                                   const std::function<Status()>& waiting) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0) return SystemError(path, "write");
+  FileLock lock(path, fd);
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    if (Status status = waiting(); !status.has_value()) {
+      ::close(std::exchange(lock.fd_, -1));  // the file is another's
+      return std::move(status).error();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return lock;
+}
+
+FileLock::FileLock(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+
+FileLock::FileLock(FileLock&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+FileLock::~FileLock() {
+  if (fd_ < 0) return;
+  ::unlink(path_.c_str());
+  ::close(fd_);
+}
 
 Result<AtomicFile> AtomicFile::Create(const std::string& path) {
   std::string temporary = path + ".XXXXXX";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,23 @@ class MappedFile {
 Result<std::string> ReadFile(const std::string& path, size_t limit_bytes = size_t{1} << 30);
 
 bool FileExists(const std::string& path);
+
+// Keeps other processes from doing the same work: while the object lives, Acquire of the same path waits. The
+// file, which is empty, goes with the object. Where a file system has no locks nobody waits.
+class FileLock {
+ public:
+  // `waiting` is called some times a second; an error it returns ends the wait.
+  static Result<FileLock> Acquire(const std::string& path, const std::function<Status()>& waiting);
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&& other) = delete;
+  ~FileLock();
+
+ private:
+  FileLock(std::string path, int fd);
+
+  std::string path_;
+  int fd_ = -1;
+};
 
 // Writes beside `path` and renames when Commit() succeeds, so that the file under `path` is always
 // either the old one or the complete new one. Without Commit() nothing is left behind.

@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 namespace thimble {
 namespace {
@@ -73,6 +75,37 @@ TEST_F(File, MapsAnEmptyFile) {
   const Result<MappedFile> mapped = MappedFile::Open(folder_ + "/a");
   ASSERT_TRUE(mapped.has_value());
   EXPECT_TRUE(mapped->bytes().empty());
+}
+
+TEST_F(File, LocksAreHeldByOneAndLeaveNothing) {
+  const std::string path = folder_ + "/lock";
+  const auto give_up = [] { return Status(Error(ErrorCode::kInterrupted, "stop")); };
+  {
+    const Result<FileLock> held = FileLock::Acquire(path, give_up);
+    ASSERT_TRUE(held.has_value());
+    const Result<FileLock> second = FileLock::Acquire(path, give_up);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().code(), ErrorCode::kInterrupted);
+    EXPECT_TRUE(FileExists(path));
+  }
+  EXPECT_EQ(FilesInFolder(), 0u);
+  EXPECT_TRUE(FileLock::Acquire(path, give_up).has_value());
+}
+
+TEST_F(File, WaitsForALock) {
+  const std::string path = folder_ + "/lock";
+  std::optional<FileLock> held = *FileLock::Acquire(path, [] { return Status(); });
+  int calls = 0;
+  const auto waiting = [&]() -> Status {
+    if (++calls == 2) held.reset();
+    return {};
+  };
+  EXPECT_TRUE(FileLock::Acquire(path, waiting).has_value());
+  EXPECT_EQ(calls, 2);
+}
+
+TEST_F(File, ALockNeedsAFolder) {
+  EXPECT_FALSE(FileLock::Acquire(folder_ + "/missing/lock", [] { return Status(); }).has_value());
 }
 
 }  // namespace

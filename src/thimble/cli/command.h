@@ -8,7 +8,7 @@
 //
 // Setup only declares the options; the action runs after the whole command line was understood,
 // prints its results to standard output and returns errors, which main prints and turns into an
-// exit code.
+// exit code. An error without text is one that another process of the same run has told.
 #pragma once
 
 #include <functional>

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kBufferBytes = size_t{1} << 16;
 
 volatile std::sig_atomic_t interrupted = 0;
+bool notes = true;
 
 void OnInterrupt(int) {
   if (interrupted != 0) _exit(130);
@@ -71,12 +72,15 @@ Status Output::Flush() {
 Status PrintText(std::string_view text) { return WriteAll(text); }
 
 void PrintError(const Error& error) { PrintLine(error.message()); }
-void Note(std::string_view text) { PrintLine(text); }
+void Note(std::string_view text) {
+  if (notes) PrintLine(text);
+}
+void LeaveNotesToOthers() { notes = false; }
 
 Progress::Progress(std::string label, double total)
     : label_(std::move(label)),
       total_(total),
-      enabled_(total > 0 && isatty(STDERR_FILENO) == 1),
+      enabled_(total > 0 && notes && isatty(STDERR_FILENO) == 1),
       next_(std::chrono::steady_clock::now() + std::chrono::milliseconds(500)) {}
 
 Progress::~Progress() {

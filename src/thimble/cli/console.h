@@ -27,6 +27,8 @@ Status PrintText(std::string_view text);
 // "thimble: ..." on standard error, in one line whatever the message holds.
 void PrintError(const Error& error);
 void Note(std::string_view text);
+// From here on notes and progress bars are not shown: another process shows the same.
+void LeaveNotesToOthers();
 
 // A progress bar on standard error, drawn only if that is a terminal, a few times a second, and
 // wiped when the object dies.

@@ -130,8 +130,8 @@ Status RunVerb(const Verb& verb, std::vector<std::string> arguments) {
     return BadCall(app, error, arguments).In(verb.name);
   }
   Status status = action();
-  if (!status.has_value()) return std::move(status).error().In(verb.name);
-  return {};
+  if (status.has_value() || status.error().message().empty()) return status;
+  return std::move(status).error().In(verb.name);
 }
 
 Status Main(std::span<const Verb> verbs, std::vector<std::string> arguments) {
@@ -157,7 +157,7 @@ int RunProgram(std::span<const Verb> verbs, int argc, char** argv) {
   try {
     const Status status = Main(verbs, {argv + 1, argv + argc});
     if (status.has_value()) return 0;
-    PrintError(status.error());
+    if (!status.error().message().empty()) PrintError(status.error());
     return ExitCode(status.error().code());
   } catch (const std::bad_alloc&) {
     PrintError(ResourceExhausted("out of memory"));

@@ -108,6 +108,7 @@ Status TrainingConsole::OnStep(const train::StepReport& report) {
               {"gradient_norm", Number(report.gradient_norm)},
               {"tokens", report.tokens},
               {"seconds", report.seconds},
+              {"exchange_seconds", report.exchange_seconds},
               {"skipped", report.skipped}});
 }
 

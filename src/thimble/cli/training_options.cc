@@ -100,7 +100,18 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
   run->add_option("--metric", call.metric,
                   "the metric that chooses the weights; unset: the task's main one");
   run->add_option("--seed", call.trainer.seed, "of everything random")->capture_default_str();
-  run->add_option("--threads", call.trainer.threads, "threads, one share of every batch each")
+  run->add_option("--threads", call.trainer.threads,
+                  "threads of each process, one share of every batch each")
+      ->capture_default_str();
+  run->add_option("--processes", call.processes,
+                  "start so many processes here, with --threads each; on several machines mpirun, "
+                  "torchrun or srun start them")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  run->add_option("--rank-timeout", call.rank_timeout,
+                  "seconds after which a process that is silent is given up; an evaluation must "
+                  "take less")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   run->add_option("--device", call.device, "cpu, or cuda where libtorch has it")
       ->capture_default_str();

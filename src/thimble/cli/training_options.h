@@ -28,6 +28,8 @@ struct TrainingCall {
   double hidden_dropout = 0.1, attention_dropout = 0.1, token_dropout = 0;
   size_t max_length = 128;
   int64_t warmup_steps = 0;
+  int processes = 1;           // to start here
+  double rank_timeout = 1800;  // seconds
   bool whole_words = false, json = false, strict = false;
 
   std::string teacher;  // empty: no distillation

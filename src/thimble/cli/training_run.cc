@@ -13,6 +13,7 @@
 #include "thimble/base/file.h"
 #include "thimble/base/sha256.h"
 #include "thimble/cli/console.h"
+#include "thimble/cli/ranks.h"
 #include "thimble/cli/training_console.h"
 #include "thimble/cli/training_data.h"
 #include "thimble/cli/weights.h"
@@ -77,14 +78,21 @@ json MetricsJson(const TaskMetrics& metrics) {
   return all;
 }
 
+// Of ranks other than 0.
+class Follower : public TrainingObserver {
+ public:
+  Status CheckInterrupt() override { return cli::CheckInterrupt(); }
+};
+
 class Run {
  public:
-  explicit Run(TrainingCall call) : o_(std::move(call)) {}
+  Run(TrainingCall call, Collective& ranks) : o_(std::move(call)), ranks_(ranks) {}
 
   Status Execute() {
     TRY_VOID(CheckCall());
     if (!o_.teacher.empty()) {
       TRY(teacher_, OpenModel(o_.teacher));
+      TRY(teacher_key_, ModelKey(teacher_));
     }
     const bool unlabelled = o_.task == "masked_lm" || o_.task == "features";
     if (!unlabelled) {
@@ -117,8 +125,11 @@ class Run {
     }
     TRY_VOID(Fingerprint(examples));
 
-    TrainingConsole console(o_.output + ".log.jsonl", o_.trainer.resume, o_.energy);
-    TRY_VOID(console.Open());
+    std::optional<TrainingConsole> console;
+    if (IsMain()) {
+      console.emplace(o_.output + ".log.jsonl", o_.trainer.resume, o_.energy);
+      TRY_VOID(console->Open());
+    }
     Graph graph = model_.graph;
     std::optional<TeacherCache> cache;
     if (!o_.teacher.empty()) {
@@ -139,12 +150,19 @@ class Run {
     if (!data_.valid.examples.empty()) {
       evaluator = [this](const Graph& trained) { return Evaluate(trained); };
     }
-    TRY(TrainingResult result, Train(graph, *objective, examples, o_.trainer, evaluator, console));
+    Follower follower;
+    TrainingObserver& observer = IsMain() ? static_cast<TrainingObserver&>(*console)
+                                          : static_cast<TrainingObserver&>(follower);
+    TRY(TrainingResult result,
+        Train(graph, *objective, examples, o_.trainer, evaluator, observer, &ranks_));
+    if (!IsMain()) return {};
     TRY(model_.graph, WithoutDistillation(result.graph));
-    return Finish(result, console);
+    return Finish(result, *console);
   }
 
  private:
+  bool IsMain() const { return ranks_.rank() == 0; }
+
   Status CheckCall() {
     const auto schedule = ScheduleFromName(o_.schedule);
     if (!schedule.has_value()) {
@@ -171,7 +189,7 @@ class Run {
     if (o_.pool == "mean") o_.start.pool = PoolKind::kMean;
     o_.trainer.checkpoint = o_.output + ".checkpoint";
     // What a long run could not write at its end is found out at its beginning.
-    TRY_VOID(AtomicFile::Create(o_.output));
+    if (IsMain()) TRY_VOID(AtomicFile::Create(o_.output));
     return {};
   }
 
@@ -215,12 +233,11 @@ class Run {
     Model teacher = teacher_;
     teacher.graph = plan.teacher;
     TRY(const Model packed, Packed(teacher));
-    TRY(const std::string key, ModelKey(teacher_));
     const std::string folder = o_.cache.empty() ? o_.output + ".teacher" : o_.cache;
     Progress bar("teacher", 1);
     TRY(TeacherCache cache,
         TeacherCache::Open(
-            folder, packed.graph, key, plan.teacher_outputs, examples.size(),
+            folder, packed.graph, teacher_key_, plan.teacher_outputs, examples.size(),
             [&](size_t i) -> const TrainingExample& { return read[i]; }, o_.trainer.threads,
             [&](double share) {
               bar.Update(share);
@@ -256,17 +273,23 @@ class Run {
     return own;
   }
 
-  // Everything that a checkpoint must agree with.
+  // Everything that a checkpoint, and the other ranks, must agree with.
   Status Fingerprint(const std::vector<TrainingExample>& examples) {
     Sha256 hash;
     for (const TrainingExample& e : examples) {
       hash.Update(std::as_bytes(std::span(e.ids)));
+      hash.Update(std::as_bytes(std::span(e.type_ids)));
       hash.Update(std::as_bytes(std::span(e.labels)));
+      hash.Update(std::as_bytes(std::span(e.scores)));
+      hash.Update(std::as_bytes(std::span(&e.value, 1)));
     }
     data_sha256_ = std::move(hash).HexDigest();
     json j = RecipeJson();
     j["data"] = data_sha256_;
-    j["teacher"] = o_.teacher;
+    j["teacher"] = teacher_key_;
+    j["layer_map"] = o_.layer_map;
+    j["relation_heads"] = o_.distill.relation_heads;
+    j["whole_words"] = o_.whole_words;
     o_.trainer.fingerprint = j.dump();
     return {};
   }
@@ -369,6 +392,7 @@ class Run {
                     {"skipped_steps", result.skipped_steps},
                     {"stopped_early", result.stopped_early},
                     {"best_step", result.best_step},
+                    {"processes", ranks_.size()},
                     {"output", o_.output}};
     if (model_.task == Task::kMultiLabel && !data_.valid.examples.empty()) {
       TRY(const std::vector<TaskOutput> outputs, Outputs(model_, data_.valid));
@@ -395,13 +419,19 @@ class Run {
   }
 
   TrainingCall o_;
+  Collective& ranks_;
   TrainingTexts data_;
   Model model_, teacher_;
-  std::string data_sha256_;
+  std::string data_sha256_, teacher_key_;
 };
 
 }  // namespace
 
-Status RunTraining(TrainingCall call) { return Run(std::move(call)).Execute(); }
+Status RunTraining(TrainingCall call) {
+  TRY(const std::unique_ptr<ProcessGroup> group, JoinRanks(call.processes, call.rank_timeout));
+  if (group == nullptr) return Run(std::move(call), *SingleProcess()).Execute();
+  if (group->rank() != 0) LeaveNotesToOthers();
+  return OneVoice(Run(std::move(call), *group).Execute(), *group);
+}
 
 }  // namespace thimble::cli

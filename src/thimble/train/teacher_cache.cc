@@ -119,6 +119,11 @@ Result<TeacherCache> TeacherCache::Open(const std::string& folder, const Graph& 
     cache.file_ = *std::move(file);
     return cache;
   }
+  TRY(const FileLock lock, FileLock::Acquire(cache.path_ + ".lock", [&] { return progress(0); }));
+  if (Result<MappedFile> file = map(); file.has_value()) {  // made by another process meanwhile
+    cache.file_ = *std::move(file);
+    return cache;
+  }
   TRY(AtomicFile file, AtomicFile::Create(cache.path_));
   TRY_VOID(file.Append(header));
   TRY_VOID(RunTeacher(teacher, outputs, examples, ids_of, threads, progress, file));

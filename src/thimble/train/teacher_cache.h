@@ -22,7 +22,8 @@ namespace thimble::train {
 
 class TeacherCache {
  public:
-  // Uses the file in `folder` that fits, or runs the teacher and writes it. `ids_of` gives the token ids by which
+  // Uses the file in `folder` that fits, or runs the teacher and writes it; of several processes that want the same
+  // file one does so while the others wait, calling `progress` all the same. `ids_of` gives the token ids by which
   // the teacher reads example i (its tokenizer may be another than the student's). `teacher` must be packed, with
   // `outputs` among its graph outputs; `teacher_key` names its weights. `progress` is told the share done; an
   // error it returns ends the run (nothing is left behind).

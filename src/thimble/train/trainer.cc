@@ -1,9 +1,12 @@
 #include "thimble/train/trainer.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <numeric>
+#include <type_traits>
 
 #include "thimble/base/file.h"
 #include "thimble/train/checkpoint.h"
@@ -19,6 +22,7 @@ constexpr int64_t kMostSkipped = 20;
 
 double Seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
+// The same on all ranks.
 struct Progress {
   int64_t step = 0;   // updates tried
   int64_t batch = 0;  // batches used, over all epochs
@@ -30,6 +34,7 @@ struct Progress {
   int64_t best_step = -1;  // -1: none yet
   int64_t since_best = 0;
 };
+static_assert(std::is_trivially_copyable_v<Progress>);  // sent as it is
 
 class Trainer {
  public:
@@ -59,7 +64,8 @@ class Trainer {
     TRY(const Executor executor, Executor::Create(graph_, parameters_, options_.executor));
     executor_ = &executor;
     progress_.next_evaluation = options_.evaluate_every;
-    if (options_.resume && FileExists(options_.checkpoint)) TRY_VOID(Resume());
+    TRY_VOID(Begin());
+    clock_ = progress_.seconds;
     start_ = Clock::now() - std::chrono::duration_cast<Clock::duration>(
                                 std::chrono::duration<double>(progress_.seconds));
     last_checkpoint_ = Clock::now();
@@ -74,6 +80,70 @@ class Trainer {
  private:
   bool IsMain() const { return collective_.rank() == 0; }
   double Elapsed() const { return Seconds(Clock::now() - start_); }
+  size_t Threads() const { return static_cast<size_t>(options_.threads); }
+  size_t Ranks() const { return static_cast<size_t>(collective_.size()); }
+
+  // --- The other ranks
+
+  // An error of the others, and what is left to do.
+  Status OrResume(Status status) const {
+    if (status.has_value() || options_.checkpoint.empty()) return status;
+    return IoError(status.error().message() +
+                   (FileExists(options_.checkpoint)
+                        ? "; the last checkpoint is kept: " + options_.checkpoint +
+                              ", start again with --resume"
+                        : "; " + options_.checkpoint + " is not there yet, start again"));
+  }
+  Status Sum(std::span<double> values) { return OrResume(collective_.Sum(values)); }
+  template <class T>
+  Status Broadcast(T& value) {
+    return OrResume(collective_.Broadcast(std::as_writable_bytes(std::span(&value, 1))));
+  }
+  Status BroadcastTensor(at::Tensor values) {
+    const at::Tensor sent = values.cpu().contiguous();
+    const std::span<float> floats(sent.data_ptr<float>(), static_cast<size_t>(sent.numel()));
+    TRY_VOID(OrResume(collective_.Broadcast(std::as_writable_bytes(floats))));
+    if (!sent.is_alias_of(values)) values.copy_(sent);
+    return {};
+  }
+  Status Agree(std::span<const std::byte> bytes, const std::string& otherwise) {
+    Result<std::optional<int>> differs = FirstToDiffer(collective_, bytes);
+    if (!differs.has_value()) return OrResume(std::move(differs).error());
+    if (!differs->has_value()) return {};
+    return InvalidData("rank " + std::to_string(**differs) + " of " +
+                       std::to_string(collective_.size()) + " " + otherwise);
+  }
+
+  // What ranks must have in common besides what a checkpoint must agree with.
+  std::string Agreed() const {
+    return Fingerprint() + " threads=" + std::to_string(options_.threads) +
+           " evaluate_every=" + ToField(options_.evaluate_every) +
+           " patience=" + std::to_string(options_.patience) +
+           " evaluates=" + std::to_string(static_cast<bool>(evaluator_));
+  }
+
+  // All ranks start from what rank 0 has, read from the checkpoint or new.
+  Status Begin() {
+    TRY_VOID(OrResume(collective_.Barrier()));
+    const std::string agreed = Agreed();
+    TRY_VOID(Agree(std::as_bytes(std::span(agreed)),
+                   "has other data, options, threads or another architecture than rank 0; start "
+                   "all with the same call and the same files"));
+    if (IsMain() && options_.resume && FileExists(options_.checkpoint)) TRY_VOID(Resume());
+    if (Ranks() == 1) return {};
+    TRY_VOID(Broadcast(progress_));
+    TRY_VOID(Broadcast(optimizer_.state().step));
+    for (size_t p = 0; p < parameters_.parameters().size(); ++p) {
+      if (!parameters_.parameters()[p].trainable) TRY_VOID(BroadcastTensor(parameters_.View(p)));
+    }
+    TRY_VOID(BroadcastTensor(parameters_.values()));
+    if (optimizer_.state().average.defined()) {
+      TRY_VOID(BroadcastTensor(optimizer_.state().average));
+    }
+    if (progress_.step == 0) return {};
+    TRY_VOID(BroadcastTensor(optimizer_.state().first));
+    return BroadcastTensor(optimizer_.state().second);
+  }
 
   // --- Where the run stands
 
@@ -101,10 +171,10 @@ class Trainer {
     return std::max<int64_t>(1, steps);
   }
 
-  // Share of the run that is done, by steps or by the clock, whichever ends it first.
+  // Share of the run that is done, by steps or by rank 0's clock, whichever ends it first.
   double Share() {
     double share = static_cast<double>(progress_.step) / static_cast<double>(TotalSteps());
-    if (options_.max_seconds > 0) share = std::max(share, Elapsed() / options_.max_seconds);
+    if (options_.max_seconds > 0) share = std::max(share, clock_ / options_.max_seconds);
     return share;
   }
 
@@ -148,16 +218,17 @@ class Trainer {
     std::vector<uint32_t> keys;
   };
 
+  // Of this rank, among those of all.
+  size_t FirstShard() const { return static_cast<size_t>(collective_.rank()) * Threads(); }
+
   // The shards of this rank, one per thread.
   std::vector<Shard> PrepareShards(double progress) {
-    const auto threads = static_cast<size_t>(options_.threads);
-    const auto ranks = static_cast<size_t>(collective_.size());
-    std::vector<Shard> shards(threads);
+    std::vector<Shard> shards(Threads());
     for (int64_t a = 0; a < options_.accumulate; ++a) {
-      const auto parts = SplitBatch(NextBatch(), lengths_, threads * ranks);
-      for (size_t t = 0; t < threads; ++t) {
+      const auto parts = SplitBatch(NextBatch(), lengths_, Threads() * Ranks());
+      for (size_t t = 0; t < shards.size(); ++t) {
         std::vector<const TrainingExample*> examples;
-        for (const uint32_t i : parts[static_cast<size_t>(collective_.rank()) * threads + t]) {
+        for (const uint32_t i : parts[FirstShard() + t]) {
           const TrainingExample* example = &examples_[i];
           if (options_.augment) {
             example = &shards[t].augmented.emplace_back(options_.augment(*example, StepKey(a)));
@@ -196,6 +267,17 @@ class Trainer {
     return loss_sum;
   }
 
+  // What rank 0 decides for all, and how many have seen a Ctrl-C.
+  enum Verdict : uint8_t { kNorm, kClock, kInterrupts, kVerdicts };
+
+  // A Ctrl-C that any rank has seen is one for all.
+  void Interrupt() {
+    if (!interrupted_.has_value()) return;
+    interrupted_ = Error(ErrorCode::kInterrupted,
+                         "another rank was interrupted; the same call with --resume goes on from "
+                         "the checkpoint");
+  }
+
   Status Update() {
     const auto begin = Clock::now();
     const double rate = Rate(), progress = Share();
@@ -205,28 +287,45 @@ class Trainer {
       }
     }
     const std::vector<Shard> shards = PrepareShards(progress);
-    double totals[3] = {0, 0, 0};  // weight, tokens; then loss
-    for (const Shard& shard : shards) {
-      for (const TrainingBatch& batch : shard.batches) {
-        totals[0] += objective_.Weight(batch);
-        totals[1] += static_cast<double>(batch.tokens.tokens());
+    // Every shard has a place of its own, so that sums over ranks only fill gaps and what is added up from them
+    // does not depend on the division among ranks.
+    const size_t count = Threads() * Ranks();
+    std::vector<double> sizes(2 * count, 0.0);  // weights, then tokens
+    for (size_t t = 0; t < shards.size(); ++t) {
+      for (const TrainingBatch& batch : shards[t].batches) {
+        sizes[FirstShard() + t] += objective_.Weight(batch);
+        sizes[count + FirstShard() + t] += static_cast<double>(batch.tokens.tokens());
       }
     }
-    TRY_VOID(collective_.Sum(std::span(totals, 2)));
-    const double weight = std::max(totals[0], 1e-12);
+    TRY_VOID(Sum(std::span(sizes)));
+    const auto middle = sizes.begin() + static_cast<int64_t>(count);
+    const double weight = std::max(std::accumulate(sizes.begin(), middle, 0.0), 1e-12);
+    const double tokens = std::accumulate(middle, sizes.end(), 0.0);
 
     std::vector<Result<double>> losses(shards.size(), Result<double>(0.0));
     pool_.ParallelFor(shards.size(), [&](size_t t, size_t) {
       losses[t] = RunShard(shards[t], weight, gradients_[t]);
     });
-    for (Result<double>& loss : losses) {
-      if (!loss.has_value()) return std::move(loss).error();
-      totals[2] += *loss;
+    std::vector<double> outcome(count + kVerdicts, 0.0);
+    for (size_t t = 0; t < shards.size(); ++t) {
+      if (!losses[t].has_value()) return std::move(losses[t]).error();
+      outcome[FirstShard() + t] = *losses[t];
     }
+    const auto exchange_begin = Clock::now();
     TRY_VOID(ReduceGradients());
-    TRY_VOID(collective_.Sum(std::span(totals + 2, 1)));
-    const double norm = optimizer_.GradientNorm(gradients_[0], pool_);
-    const bool finite = std::isfinite(norm) && std::isfinite(totals[2]);
+    const double exchange = Seconds(Clock::now() - exchange_begin);
+    // Processors may round a norm differently; ranks must not.
+    interrupted_ = observer_.CheckInterrupt();
+    double* verdicts = outcome.data() + count;
+    if (IsMain()) verdicts[kNorm] = optimizer_.GradientNorm(gradients_[0], pool_);
+    if (IsMain()) verdicts[kClock] = Elapsed();
+    verdicts[kInterrupts] = interrupted_.has_value() ? 0 : 1;
+    TRY_VOID(Sum(std::span(outcome)));
+    const double loss = std::accumulate(outcome.data(), verdicts, 0.0);
+    const double norm = verdicts[kNorm];
+    clock_ = verdicts[kClock];
+    if (verdicts[kInterrupts] > 0) Interrupt();
+    const bool finite = std::isfinite(norm) && std::isfinite(loss);
     ++progress_.step;
     if (finite) {
       optimizer_.Step(gradients_[0], rate, norm, pool_);
@@ -243,7 +342,7 @@ class Trainer {
       }
     }
     gradients_[0].zero_();
-    progress_.tokens += totals[1];
+    progress_.tokens += tokens;
     progress_.seconds = Elapsed();
     const double share = Share();
     return observer_.OnStep(
@@ -251,11 +350,12 @@ class Trainer {
          .total_steps = share >= 1 ? progress_.step
                                    : std::llround(static_cast<double>(progress_.step) / share),
          .epoch = Epoch(),
-         .loss = totals[2],
+         .loss = loss,
          .rate = rate,
          .gradient_norm = norm,
-         .tokens = totals[1],
+         .tokens = tokens,
          .seconds = Seconds(Clock::now() - begin),
+         .exchange_seconds = exchange,
          .elapsed = progress_.seconds,
          .remaining = share > 0 ? progress_.seconds * (1 - share) / share : 0,
          .skipped = !finite});
@@ -266,17 +366,16 @@ class Trainer {
     if (gradients_.size() > 1) {
       const auto count = static_cast<size_t>(gradients_[0].numel());
       constexpr size_t kChunk = size_t{1} << 16;
-      float* sum = gradients_[0].data_ptr<float>();
-      pool_.ParallelFor((count + kChunk - 1) / kChunk, [&](size_t i, size_t) {
-        const size_t first = i * kChunk, n = std::min(kChunk, count - first);
-        for (size_t t = 1; t < gradients_.size(); ++t) {
-          float* other = gradients_[t].data_ptr<float>() + first;
-          BestTrainKernels().add_scaled(other, 1.0f, sum + first, n);
-          std::fill(other, other + n, 0.0f);
-        }
+      pool_.ParallelFor((count + kChunk - 1) / kChunk, [&](size_t c, size_t) {
+        const size_t first = c * kChunk, n = std::min(kChunk, count - first);
+        const auto chunk = [&](size_t t) { return gradients_[t].data_ptr<float>() + first; };
+        PairwiseOrder(gradients_.size(), [&](size_t i, size_t j) {
+          BestTrainKernels().add_scaled(chunk(j), 1.0f, chunk(i), n);
+          std::fill(chunk(j), chunk(j) + n, 0.0f);
+        });
       });
     }
-    return collective_.size() > 1 ? collective_.Sum(gradients_[0]) : Status();
+    return OrResume(collective_.Sum(gradients_[0]));
   }
 
   // --- Evaluation
@@ -288,13 +387,33 @@ class Trainer {
     while (progress_.next_evaluation <= Epoch() + 1e-9) {
       progress_.next_evaluation += options_.evaluate_every;
     }
-    TRY(Evaluation evaluation, evaluator_(parameters_.ToGraph(graph_, optimizer_.Evaluated())));
+    const at::Tensor& weights = optimizer_.Evaluated();
+    if (Ranks() > 1) {
+      const at::Tensor here = weights.cpu();
+      TRY_VOID(
+          Agree(std::as_bytes(std::span(here.data_ptr<float>(), static_cast<size_t>(here.numel()))),
+                "has come to other weights than rank 0 (is its processor or libtorch another?)"));
+    }
+    // Rank 0 runs the model; the others are told.
+    Evaluation evaluation;
+    double told[] = {0, 0, 0};  // score, rank 0's clock, interrupts
+    if (IsMain()) {
+      TRY(evaluation, evaluator_(parameters_.ToGraph(graph_, weights)));
+      if (interrupted_.has_value()) interrupted_ = observer_.CheckInterrupt();
+      told[0] = evaluation.score;
+      told[1] = Elapsed();
+      told[2] = interrupted_.has_value() ? 0 : 1;
+    }
+    TRY_VOID(Broadcast(told));
+    evaluation.score = told[0];
+    clock_ = told[1];
+    if (told[2] > 0) Interrupt();
     const bool best = progress_.best_step < 0 || evaluation.score > progress_.best_score;
     if (best) {
       progress_.best_score = evaluation.score;
       progress_.best_step = progress_.step;
       progress_.since_best = 0;
-      best_weights_ = optimizer_.Evaluated().clone();
+      if (IsMain()) best_weights_ = weights.clone();
       best_ = evaluation;
     } else if (options_.patience > 0 && ++progress_.since_best >= options_.patience && !last) {
       stopped_early_ = true;
@@ -305,18 +424,22 @@ class Trainer {
   // --- Checkpoints
 
   Status CheckpointIfDue() {
-    const Status interrupted = observer_.CheckInterrupt();
     const bool due = Seconds(Clock::now() - last_checkpoint_) >= options_.checkpoint_seconds;
-    if (!options_.checkpoint.empty() && IsMain() && (due || !interrupted.has_value())) {
+    const bool interrupted = !interrupted_.has_value();
+    if (!options_.checkpoint.empty() && IsMain() && (due || interrupted)) {
       TRY_VOID(Save());
       last_checkpoint_ = Clock::now();
     }
-    return interrupted;
+    // Launchers end the others when one rank goes: none goes before the checkpoint is written.
+    if (interrupted) TRY_VOID(OrResume(collective_.Barrier()));
+    return interrupted_;
   }
 
   std::string Fingerprint() const {
-    return options_.fingerprint + " threads=" + std::to_string(options_.threads) +
-           " ranks=" + std::to_string(collective_.size()) +
+    // How shards divide among ranks changes nothing while each adds a power of two of them (PairwiseOrder).
+    const size_t together = Ranks() == 1 || std::has_single_bit(Threads()) ? 1 : Threads();
+    return options_.fingerprint + " shards=" + std::to_string(Threads() * Ranks()) +
+           " added_together=" + std::to_string(together) +
            " seed=" + std::to_string(options_.seed) +
            " floats=" + std::to_string(parameters_.values().numel());
   }
@@ -434,6 +557,8 @@ class Trainer {
   at::Tensor best_weights_;
   std::optional<Evaluation> best_;
   bool stopped_early_ = false;
+  Status interrupted_;  // an error once any rank has seen a Ctrl-C
+  double clock_ = 0;    // Elapsed() of rank 0 when it was last told
   Clock::time_point start_, last_checkpoint_;
 };
 
@@ -447,17 +572,7 @@ Status Check(const std::vector<TrainingExample>& examples, const TrainerOptions&
   return {};
 }
 
-class OneProcess : public Collective {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  Status Sum(at::Tensor&) override { return {}; }
-  Status Sum(std::span<double>) override { return {}; }
-};
-
 }  // namespace
-
-std::unique_ptr<Collective> SingleProcess() { return std::make_unique<OneProcess>(); }
 
 Result<TrainingResult> Train(const Graph& graph, const Objective& objective,
                              const std::vector<TrainingExample>& examples,

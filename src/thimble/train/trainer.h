@@ -2,10 +2,14 @@
 // stopping, checkpoints.
 //
 // A global batch is cut into one shard per thread and rank; each runs forward and backward on a gradient
-// buffer of its own, and the sums are added in a fixed order. So a run repeats bit for bit with the same seed
-// and the same number of threads and ranks, and is the same to float32 rounding with any other number.
+// buffer of its own, and the buffers are added in a fixed order. So a run repeats bit for bit with the same seed
+// and the same number of shards, and is the same to float32 rounding with any other number. N ranks of T threads
+// are one rank of N T threads bit for bit where T is a power of two, else to rounding.
 // Everything random is a function of (seed, epoch or step, example): a run that resumes from a checkpoint ends
 // with the very weights of one that was never interrupted.
+//
+// Ranks run the same loop on the same data. Rank 0 decides where ranks could differ (the norm, the clock, the score
+// of an evaluation), reads and writes the checkpoint, and has the result; an error on one rank ends all.
 #pragma once
 
 #include <cstdint>
@@ -65,10 +69,12 @@ struct StepReport {
   int64_t step = 0, total_steps = 0;  // total as expected now
   double epoch = 0, loss = 0, rate = 0, gradient_norm = 0;
   double tokens = 0, seconds = 0;     // of this step, all ranks
+  double exchange_seconds = 0;        // of those: adding up gradients, waiting for slower ranks
   double elapsed = 0, remaining = 0;  // seconds of the run
   bool skipped = false;               // the gradient was not finite, no update was made
 };
 
+// On ranks other than 0, evaluations have a score only, and Save and OnResume are not called.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
@@ -92,7 +98,8 @@ struct TrainingResult {
   bool stopped_early = false;
 };
 
-// `collective` null: one process. Without an evaluator the last weights are the result.
+// `collective` null: one process. Without an evaluator the last weights are the result. All ranks are given an
+// evaluator or none; rank 0 runs it, and only rank 0's result has `best` and the best weights.
 Result<TrainingResult> Train(const Graph& graph, const Objective& objective,
                              const std::vector<TrainingExample>& examples,
                              const TrainerOptions& options, const Evaluator& evaluator,

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "thimble/base/file.h"
 #include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
+#include "thimble/train/test_ranks.h"
 
 namespace thimble::train {
 namespace {
@@ -65,10 +67,14 @@ struct RunOptionsForTest {
   int64_t stop_at = 0;
   double average = 0;
   double epochs = 4;
+  int64_t patience = 0;
+  double max_seconds = 0;
+  std::string fingerprint;
 };
 
 Result<TrainingResult> RunSmall(const RunOptionsForTest& r, Recorder& recorder,
-                                const Evaluator& evaluator = nullptr) {
+                                const Evaluator& evaluator = nullptr,
+                                Collective* collective = nullptr) {
   UseOneThreadPerCall();
   const Graph graph = SmallBert();
   const auto objective = *TaskObjective(graph, Task::kSingleLabel);
@@ -84,7 +90,10 @@ Result<TrainingResult> RunSmall(const RunOptionsForTest& r, Recorder& recorder,
   options.checkpoint_seconds = 0;  // after every step
   options.resume = r.resume;
   recorder.stop_at = r.stop_at;
-  return Train(graph, *objective, SmallData(), options, evaluator, recorder);
+  options.patience = r.patience;
+  options.max_seconds = r.max_seconds;
+  options.fingerprint = r.fingerprint;
+  return Train(graph, *objective, SmallData(), options, evaluator, recorder, collective);
 }
 
 TEST(Trainer, Learns) {
@@ -237,6 +246,122 @@ TEST(Trainer, GivesUpWhenTheLossStaysBroken) {
   const auto result = Train(graph, objective, SmallData(), options, nullptr, recorder);
   ASSERT_FALSE(result.has_value());
   EXPECT_NE(result.error().message().find("--lr"), std::string::npos);
+}
+
+// --- Several ranks
+
+TEST(TrainerRanks, GiveWhatOneProcessGivesBitForBit) {
+  const std::vector<std::pair<int, int>> cases{{2, 1}, {3, 1}, {2, 2}};  // ranks, threads
+  for (const auto& [ranks, threads] : cases) {
+    Recorder alone;
+    const auto want = RunSmall({.threads = ranks * threads, .average = 0.9}, alone);
+    OnRanks(ranks, [&, threads = threads](ProcessGroup& group) {
+      Recorder recorder;
+      const auto got = RunSmall({.threads = threads, .average = 0.9}, recorder, nullptr, &group);
+      ASSERT_TRUE(got.has_value()) << got.error().message();
+      EXPECT_EQ(AllWeights(got->graph), AllWeights(want->graph)) << group.rank();
+      EXPECT_EQ(recorder.losses, alone.losses);
+    });
+  }
+}
+
+TEST(TrainerRanks, ResumeOnOneProcessToTheVeryWeights) {
+  const std::string path = testing::TempDir() + "trainer_test_ranks.checkpoint";
+  std::remove(path.c_str());
+  Recorder whole, second;
+  const auto want = RunSmall({.threads = 2}, whole);
+  OnRanks(2, [&](ProcessGroup& group) {
+    // Only rank 1 is told to stop; all do, and rank 0 writes the checkpoint.
+    Recorder recorder;
+    const auto stopped = RunSmall({.checkpoint = path, .stop_at = group.rank() == 1 ? 7 : 0},
+                                  recorder, nullptr, &group);
+    ASSERT_FALSE(stopped.has_value());
+    EXPECT_EQ(stopped.error().code(), ErrorCode::kInterrupted);
+    EXPECT_TRUE(FileExists(path));
+  });
+  OnRanks(2, [&](ProcessGroup& group) {
+    Recorder recorder;
+    const auto stopped =
+        RunSmall({.checkpoint = path, .resume = true, .stop_at = 12}, recorder, nullptr, &group);
+    ASSERT_FALSE(stopped.has_value());
+    EXPECT_EQ(stopped.error().code(), ErrorCode::kInterrupted) << stopped.error().message();
+  });
+  const auto got = RunSmall({.threads = 2, .checkpoint = path, .resume = true}, second);
+  ASSERT_TRUE(got.has_value()) << got.error().message();
+  EXPECT_EQ(AllWeights(got->graph), AllWeights(want->graph));
+  EXPECT_LT(second.losses.size(), whole.losses.size());
+  std::remove(path.c_str());
+}
+
+TEST(TrainerRanks, RefuseARankWithOtherOptions) {
+  OnRanks(3, [](ProcessGroup& group) {
+    Recorder recorder;
+    const auto result = RunSmall({.fingerprint = group.rank() == 2 ? "other data" : "data"},
+                                 recorder, nullptr, &group);
+    ASSERT_FALSE(result.has_value());
+    EXPECT_TRUE(result.error().message().starts_with("rank 2 of 3 has other data"))
+        << result.error().message();
+  });
+}
+
+TEST(TrainerRanks, FollowTheScoresOfRankZero) {
+  const std::vector<double> scores{0.5, 0.9, 0.8, 0.7, 0.6, 0.5};
+  OnRanks(2, [&](ProcessGroup& group) {
+    size_t calls = 0;
+    std::vector<float> best;
+    const Evaluator evaluator = [&](const Graph& graph) -> Result<Evaluation> {
+      if (calls == 1) best = AllWeights(graph);
+      return Evaluation{.score = scores[calls++], .metrics = {}};
+    };
+    Recorder recorder;
+    const auto result = RunSmall({.epochs = 6, .patience = 2}, recorder, evaluator, &group);
+    ASSERT_TRUE(result.has_value()) << result.error().message();
+    EXPECT_TRUE(result->stopped_early);
+    EXPECT_EQ(recorder.evaluations, 4);
+    EXPECT_EQ(calls, group.rank() == 0 ? 4u : 0u);
+    if (group.rank() == 0) {
+      EXPECT_EQ(AllWeights(result->graph), best);
+    }
+  });
+}
+
+TEST(TrainerRanks, StopTogetherWhenTheTimeIsUp) {
+  int64_t steps[2] = {0, 0};
+  OnRanks(2, [&](ProcessGroup& group) {
+    Recorder recorder;
+    const auto result = RunSmall({.epochs = 1e6, .max_seconds = 0.5}, recorder, nullptr, &group);
+    ASSERT_TRUE(result.has_value()) << result.error().message();
+    steps[group.rank()] = result->steps;
+  });
+  EXPECT_GT(steps[0], 0);
+  EXPECT_EQ(steps[0], steps[1]);
+}
+
+TEST(TrainerRanks, EndTogetherWhenOneFails) {
+  const std::string path = testing::TempDir() + "trainer_test_failing.checkpoint";
+  std::remove(path.c_str());
+  std::atomic<int> told = 0;
+  OnRanks(3, [&](ProcessGroup& group) {
+    // Rank 2 fails, the others find it gone.
+    class Failing : public Recorder {
+     public:
+      Status OnStep(const StepReport& report) override {
+        if (report.step == 5) return IoError("the disk is full");
+        return Recorder::OnStep(report);
+      }
+    };
+    Failing failing;
+    Recorder recorder;
+    const auto result =
+        RunSmall({.checkpoint = path},
+                 group.rank() == 2 ? static_cast<Recorder&>(failing) : recorder, nullptr, &group);
+    ASSERT_FALSE(result.has_value());
+    if (!group.FirstToFail()) return;
+    ++told;
+    EXPECT_EQ(result.error().message(), "the disk is full");
+  });
+  EXPECT_EQ(told, 1);
+  std::remove(path.c_str());
 }
 
 TEST(Trainer, RefusesAnEmptyTrainingSet) {
