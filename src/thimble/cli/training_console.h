@@ -31,6 +31,8 @@ class TrainingConsole : public train::TrainingObserver {
   Status OnResume(const std::string& saved, int64_t step) override;
   Status CheckInterrupt() override;
 
+  // Adds what other processes of the run have used.
+  void AddUsage(const Usage& usage) { earlier_ += usage; }
   // What the run has cost so far, as the log and the model's provenance tell it.
   nlohmann::json Account();
 
@@ -52,7 +54,7 @@ class TrainingConsole : public train::TrainingObserver {
   std::string metric_;                    // the last evaluation in words
   EnergyModel energy_;
   UsageMeter meter_;
-  Usage earlier_;  // up to the checkpoint that the run goes on from
+  Usage earlier_;  // up to the checkpoint that the run goes on from, and by other processes
 };
 
 }  // namespace thimble::cli

@@ -89,6 +89,7 @@ class Run {
   Run(TrainingCall call, Collective& ranks) : o_(std::move(call)), ranks_(ranks) {}
 
   Status Execute() {
+    UsageMeter meter(o_.energy);
     TRY_VOID(CheckCall());
     if (!o_.teacher.empty()) {
       TRY(teacher_, OpenModel(o_.teacher));
@@ -155,6 +156,7 @@ class Run {
                                           : static_cast<TrainingObserver&>(follower);
     TRY(TrainingResult result,
         Train(graph, *objective, examples, o_.trainer, evaluator, observer, &ranks_));
+    TRY_VOID(AddUpUsage(meter.Read(), console));
     if (!IsMain()) return {};
     TRY(model_.graph, WithoutDistillation(result.graph));
     return Finish(result, *console);
@@ -162,6 +164,16 @@ class Run {
 
  private:
   bool IsMain() const { return ranks_.rank() == 0; }
+
+  // Rank 0 accounts for all. Counters of energy are a machine's, and rank 0 reads its own.
+  Status AddUpUsage(const Usage& usage, std::optional<TrainingConsole>& console) {
+    double others[] = {0, 0};
+    if (!IsMain()) others[0] = usage.cpu_seconds;
+    if (!IsMain() && !usage.measured) others[1] = usage.joules;
+    TRY_VOID(ranks_.Sum(others));
+    if (IsMain()) console->AddUsage({.cpu_seconds = others[0], .joules = others[1]});
+    return {};
+  }
 
   Status CheckCall() {
     const auto schedule = ScheduleFromName(o_.schedule);
