@@ -1,7 +1,7 @@
 # What every target of the project shares: language, warnings, floating-point rules, sanitizers.
 #
 #   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
-#   thimble_vector_code(LIBRARY)                                   says that a library is made of vector operations
+#   thimble_vector_code(FILE.cc)                                   says that a source is made of vector operations
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
 #   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS_OF library])
 #                                                                  one gtest program per source; HEADERS_OF names
@@ -60,13 +60,15 @@ function(thimble_library name)
 endfunction()
 
 # Without optimization every vector operation is a call, and tests take minutes. The checks of pointers that are left
-# out would take the compiler minutes instead; AddressSanitizer sees what they are about.
-function(thimble_vector_code library)
+# out would take the compiler minutes instead; AddressSanitizer sees what they are about. Options of a source stand
+# behind those of its target, and so win.
+function(thimble_vector_code source)
   if(THIMBLE_SANITIZE MATCHES undefined)
-    target_compile_options(${library} PRIVATE -O1 -fno-sanitize=alignment,null,object-size,pointer-overflow)
+    set(options -O1 -fno-sanitize=alignment,null,object-size,pointer-overflow)
   else()
-    target_compile_options(${library} PRIVATE $<$<CONFIG:Debug>:-O2>)
+    set(options $<$<CONFIG:Debug>:-O2>)
   endif()
+  set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
 endfunction()
 
 function(thimble_executable name)
