@@ -7,8 +7,9 @@ DIR holds one folder per data set (train, val and test files as .tsv or .tsv.gz)
 training set, every recipe is run with N seeds, weights are chosen on the validation set, and the test set is
 measured once per run. Results of each run are kept in build/results, so that a second call goes on where the first stopped.
 
-With --warm the English recipes are run a second time from a student that was distilled from that sentence encoder on the
-plain text of DIR/wiki_en (recipes/general.toml), whose vocabulary comes from the same text.
+With --warm the English recipes are run twice more: from a student that was distilled from that sentence encoder on the plain
+text of DIR/wiki_en (recipes/general.toml), and from one of the same size that learned masked words of the same text for
+as long (recipes/masked_lm.toml). The vocabulary of both comes from that text.
 """
 import argparse
 import datetime
@@ -17,22 +18,34 @@ import pathlib
 import re
 import statistics
 import subprocess
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# name: recipe, folder, pieces of the vocabulary, metric, label column, what others reach on the test set
+class Set(NamedTuple):
+    recipe: str
+    folder: str
+    pieces: int  # of the vocabulary
+    metric: str
+    others: str  # what others reach on the test set
+    label_column: str = ""
+    cased: bool = False
+
+
 SETS = {
-    "clinc150": ("clinc150", "clinc150", 4000, "in_scope_accuracy", "", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
-    "tweeteval_emoji": ("tweeteval_emoji", "tweeteval_emoji", 12000, "macro_f1", "",
-                        "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9"),
-    "tweet_sentiment": ("tweet_sentiment", "tweet_sentiment", 12000, "macro_recall", "",
-                        "LSTM 58.3, SVM and FastText 62.9, RoBERTa 71.3"),
-    "glue_sst2": ("glue_sst2", "glue_sst2", 8000, "accuracy", "", "BERT 91.8, MobileBERT 92.8"),
-    "goemotions": ("goemotions", "goemotions", 12000, "macro_f1", "", "BERT 50.3"),
-    "mrda": ("mrda", "mrda_multilabel", 4000, "accuracy", "basic5", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7"),
-    "mahasent_gt": ("mahasent", "mahasent_gt", 8000, "accuracy", "", "naive Bayes 65.3, MahaBERT 78.8"),
-    "mahasent_mr": ("mahasent", "mahasent_mr", 8000, "accuracy", "", "MahaBERT 78.5"),
+    "clinc150": Set("clinc150", "clinc150", 4000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
+    "tweeteval_emoji": Set("tweeteval_emoji", "tweeteval_emoji", 12000, "macro_f1",
+                           "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9"),
+    "tweet_sentiment": Set("tweet_sentiment", "tweet_sentiment", 12000, "macro_recall",
+                           "LSTM 58.3, SVM and FastText 62.9, RoBERTa 71.3"),
+    "glue_sst2": Set("glue_sst2", "glue_sst2", 8000, "accuracy", "BERT 91.8, MobileBERT 92.8"),
+    "goemotions": Set("goemotions", "goemotions", 12000, "macro_f1", "BERT 50.3"),
+    "mrda": Set("mrda", "mrda_multilabel", 4000, "accuracy", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7", "basic5"),
+    "mahasent_gt": Set("mahasent", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
+    "mahasent_mr": Set("mahasent", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
 }
-ENGLISH = [name for name in SETS if not name.startswith("maha")]
+ENGLISH = [name for name, data in SETS.items() if not data.cased]
+STARTS = {"cold": "random weights", "masked": "masked words of English Wikipedia, for as long as warm took",
+          "warm": "distilled from Universal Sentence Encoder Lite on the same text"}
 KEPT = ("in_scope_accuracy", "oos_recall", "accuracy", "macro_f1", "macro_recall", "micro_f1")
 
 
@@ -59,46 +72,51 @@ class Runs:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def vocabulary(self, name):
-        recipe, folder, size, *_ = SETS[name]
+        data = SETS[name]
         path = self.folder / f"{name}.vocab.txt"
         if not path.exists():
-            cased = ["--cased"] if recipe == "mahasent" else []
-            run(self.thimble, "vocab", find(self.options.data / folder, "train"), "-o", path, "--size", size, *cased)
+            cased = ["--cased"] if data.cased else []
+            run(self.thimble, "vocab", find(self.options.data / data.folder, "train"), "-o", path, "--size",
+                data.pieces, *cased)
         return path
 
-    def train(self, name, seed, start):
-        """One run; `start` is "cold" or the warm student."""
-        recipe, folder, _, _, column, _ = SETS[name]
-        label = "cold" if start == "cold" else "warm"
-        result = self.folder / f"{name}.{label}.{seed}.json"
+    def once(self, result, *arguments):
+        """A run of thimble and its summary, kept in `result`."""
         if not result.exists():
-            data = self.options.data / folder
-            model = self.folder / f"{name}.{label}.{seed}.thimble"
-            more = ["--label-column", column] if column else []
-            more += ["--vocab", self.vocabulary(name)] if start == "cold" else ["--model", start]
-            summary = run(self.thimble, "train", "--recipe", ROOT / f"recipes/{recipe}.toml", "--train",
-                          find(data, "train"), "--valid", find(data, "val", "valid"), "--test", find(data, "test"),
-                          "-o", model, "--threads", self.options.threads, "--seed", seed, "--json", "--resume", *more)
-            result.write_text(summary)
+            result.write_text(run(self.thimble, *arguments, "--threads", self.options.threads, "--json", "--resume"))
         return json.loads(result.read_text())
 
-    def warm_student(self):
-        """The student of general distillation, made once."""
-        student = self.folder / "general.thimble"
-        if not student.exists():
-            text = self.options.data / "wiki_en"
-            vocabulary = self.folder / "general.vocab.txt"
+    def train(self, name, seed, start):
+        data = SETS[name]
+        folder = self.options.data / data.folder
+        more = ["--label-column", data.label_column] if data.label_column else []
+        more += ["--vocab", self.vocabulary(name)] if start == "cold" else ["--model", self.student(start)]
+        return self.once(self.folder / f"{name}.{start}.{seed}.json", "train", "--recipe",
+                         ROOT / f"recipes/{data.recipe}.toml", "--train", find(folder, "train"), "--valid",
+                         find(folder, "val", "valid"), "--test", find(folder, "test"), "-o",
+                         self.folder / f"{name}.{start}.{seed}.thimble", "--seed", seed, *more)
+
+    def student(self, start):
+        """What a recipe starts from that does not start cold; made once."""
+        text, student = self.options.data / "wiki_en", self.folder / f"{start}.thimble"
+        vocabulary = self.folder / "general.vocab.txt"
+        if not vocabulary.exists():
             run(self.thimble, "vocab", text, "-o", vocabulary, "--size", 12000)
-            summary = run(self.thimble, "distill", "--recipe", ROOT / "recipes/general.toml", "--teacher",
-                          self.options.warm, "--train", text, "--vocab", vocabulary, "-o", student, "--threads",
-                          self.options.threads, "--cache", self.folder / "teacher", "--json", "--resume")
-            (self.folder / "general.json").write_text(summary)
+        common = ["--train", text, "--vocab", vocabulary, "-o", student]
+        if start == "warm":
+            self.once(self.folder / "warm.json", "distill", "--recipe", ROOT / "recipes/general.toml", "--teacher",
+                      self.options.warm, "--cache", self.folder / "teacher", *common)
+        else:
+            self.student("warm")
+            seconds = json.loads((self.folder / "warm.json").read_text())["seconds"]
+            self.once(self.folder / "masked.json", "train", "--recipe", ROOT / "recipes/masked_lm.toml",
+                      "--max-seconds", round(seconds), *common)
         return student
 
     def collect(self, name, start):
         runs = [self.train(name, seed, start) for seed in range(1, self.options.seeds + 1)]
-        metric = SETS[name][3]
-        print(f"{name}: " + ", ".join(f"{100 * r['test'][metric]:.1f}" for r in runs), flush=True)
+        metric = SETS[name].metric
+        print(f"{name}, {start}: " + ", ".join(f"{100 * r['test'][metric]:.1f}" for r in runs), flush=True)
         return runs
 
 
@@ -113,18 +131,19 @@ def report(rows, options):
     lines = ["# Training from scratch on real data", "",
              "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
              "from the training set. Weights are chosen on the validation set, the test set is measured once per run. Mean and",
-             "standard deviation over the seeds, in percent; minutes are those of one run. \"warm\": from a student distilled from",
-             "Universal Sentence Encoder Lite on English Wikipedia text.", "",
+             "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
+             *(f"- **{start}**: {what}" for start, what in STARTS.items()), "",
              f"{datetime.date.today()}, {cpu[1] if cpu else 'unknown processor'}, {options.threads} threads.", "",
-             "| data | start | metric | validation | test | also on test | seeds | minutes | others, on test |",
-             "|---|---|---|---:|---:|---|---:|---:|---|"]
+             "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test |",
+             "|---|---|---|---:|---:|---|---:|---:|---:|---|"]
     for name, start, runs in rows:
-        metric, others = SETS[name][3], SETS[name][5]
+        metric = SETS[name].metric
         also = ", ".join(f"{k} {spread([r['test'][k] for r in runs])}" for k in KEPT
                          if k != metric and k in runs[0]["test"])
         minutes = statistics.mean(r["seconds"] for r in runs) / 60
+        energy = statistics.mean(r["account"]["energy_j"] for r in runs) / 3600
         lines.append(f"| {name} | {start} | {metric} | {spread([r['valid'][metric] for r in runs])} | "
-                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {others} |")
+                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {energy:.1f} | {SETS[name].others} |")
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +165,7 @@ def main():
     for name in options.names or SETS:
         rows.append((name, "cold", runs.collect(name, "cold")))
         if options.warm and name in ENGLISH:
-            rows.append((name, "warm", runs.collect(name, runs.warm_student())))
+            rows += [(name, start, runs.collect(name, start)) for start in ("masked", "warm")]
     pathlib.Path(options.out).write_text(report(rows, options), encoding="utf-8")
 
 
