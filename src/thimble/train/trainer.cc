@@ -42,8 +42,9 @@ class Trainer {
         evaluator_(evaluator),
         observer_(observer),
         collective_(collective),
-        parameters_(ParameterSet::Create(
-            graph, {.device = options.executor.device, .trainable = options.trainable})),
+        parameters_(ParameterSet::Create(graph, {.device = options.executor.device,
+                                                 .trainable = options.trainable,
+                                                 .rate_factor = options.rate_factor})),
         optimizer_(parameters_, options.optimizer),
         pool_(options.threads) {
     for (const TrainingExample& e : examples) {

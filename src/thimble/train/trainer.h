@@ -46,7 +46,8 @@ struct TrainerOptions {
   bool resume = false;  // from `checkpoint`, where it exists
   // What must be the same for a checkpoint to fit: data, recipe, architecture.
   std::string fingerprint;
-  std::function<bool(std::string_view)> trainable;  // by name of weight; null: all
+  std::function<bool(std::string_view)> trainable;      // by name of weight; null: all
+  std::function<double(std::string_view)> rate_factor;  // of the learning rate; null: 1
 };
 
 // On the validation set.
