@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "thimble/passes/lora.h"
 #include "thimble/train/distill.h"
 #include "thimble/train/objective.h"
 #include "thimble/train/start.h"
@@ -27,6 +30,11 @@ struct TrainingCall {
   size_t max_length = 128;
   int64_t warmup_steps = 0;
   bool whole_words = false, json = false, strict = false;
+
+  // Unset: all weights are trained, and a whole model is written.
+  std::optional<int64_t> adapter_rank;  // 0: the head alone
+  double adapter_alpha = 16;
+  std::vector<std::string> adapter_targets = LoraOptions().targets;
 
   std::string teacher;  // empty: no distillation
   std::string cache;    // folder for the teacher's outputs; empty: beside the output
