@@ -73,7 +73,8 @@ Graph Apply(std::string_view pass, const Graph& graph) {
 }
 
 std::string ErrorOf(const Result<Graph>& graph) {
-  return graph.has_value() ? "no error" : graph.error().message();
+  if (graph.has_value()) return "no error";
+  return graph.error().message();
 }
 
 // B as training leaves it: not zero.
@@ -175,7 +176,7 @@ TEST(AddLora, AllAreThoseOfTheFeatures) {
 
 TEST(AddLora, SaysWhatIsWrong) {
   const Graph base = SmallGraph();
-  const auto error = [&](LoraOptions options) { return ErrorOf(AddLora(base, options)); };
+  const auto error = [&](const LoraOptions& options) { return ErrorOf(AddLora(base, options)); };
   EXPECT_THAT(error({.rank = 2, .targets = {"query", "qery"}}),
               testing::AllOf(HasSubstr("qery"), HasSubstr("all"), HasSubstr("pooler.dense")));
   EXPECT_THAT(error({.rank = 2, .targets = {"classifier"}}), HasSubstr("classifier"));

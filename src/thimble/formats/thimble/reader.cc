@@ -158,7 +158,7 @@ class TensorReader {
     Tensor tensor =
         Tensor::View(*dtype, shape, data_.subspan(entry.offset(), *bytes), owner_, layout);
     if (*dtype != DType::kI8) return tensor;
-    return ReadScales(std::move(tensor), entry.scales_offset());
+    return ReadScales(tensor, entry.scales_offset());
   }
 
  private:
@@ -171,7 +171,7 @@ class TensorReader {
     return nodes[entry.base_node()].weights[entry.base_weight()].tensor;
   }
 
-  Result<Tensor> ReadScales(Tensor tensor, uint64_t offset) const {
+  Result<Tensor> ReadScales(const Tensor& tensor, uint64_t offset) const {
     if (tensor.rank() != 2) return InvalidData("an i8 tensor must have two dimensions");
     // An empty row is no storage, so the number of rows is bounded by nothing yet.
     const auto rows = static_cast<size_t>(tensor.dim(0));
@@ -463,13 +463,14 @@ Result<Model> Read(const std::string& path, const Model* base, const ReadOptions
 
 }  // namespace
 
-Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<const void> owner,
-                           const ReadOptions& options) {
+Result<Model> ParseThimble(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const ReadOptions& options) {
   return Parse(file, owner, nullptr, options);
 }
 
-Result<Model> ParseAdapter(std::span<const std::byte> file, std::shared_ptr<const void> owner,
-                           const Model& base, const ReadOptions& options) {
+Result<Model> ParseAdapter(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const Model& base,
+                           const ReadOptions& options) {
   return Parse(file, owner, &base, options);
 }
 

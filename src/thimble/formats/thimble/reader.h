@@ -39,14 +39,16 @@ Result<Model> ReadThimble(const std::string& path, const ReadOptions& options = 
 
 // The same from bytes that begin at a multiple of 64 and that `owner` keeps alive (null: the caller
 // promises that they outlive the model, as flash memory does).
-Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<const void> owner,
+Result<Model> ParseThimble(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner,
                            const ReadOptions& options = {});
 
 // The same for adapters. kInvalidData: the file is no adapter, or one of another base. The model keeps alive what
 // it shares with `base`, which itself need not live.
 Result<Model> ReadAdapter(const std::string& path, const Model& base,
                           const ReadOptions& options = {});
-Result<Model> ParseAdapter(std::span<const std::byte> file, std::shared_ptr<const void> owner,
-                           const Model& base, const ReadOptions& options = {});
+Result<Model> ParseAdapter(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const Model& base,
+                           const ReadOptions& options = {});
 
 }  // namespace thimble

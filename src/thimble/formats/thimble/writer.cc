@@ -189,6 +189,7 @@ class MetadataWriter {
 
   flatbuffers::Offset<flatbuffers::Vector<int32_t>> Ids(const std::vector<ValueId>& ids) {
     std::vector<int32_t> numbers;
+    numbers.reserve(ids.size());
     for (const ValueId id : ids) numbers.push_back(static_cast<int32_t>(id));
     return fbb_.CreateVector(numbers);
   }
