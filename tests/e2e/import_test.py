@@ -129,5 +129,50 @@ class NotACheckpoint(support.TestCase):
         self.assertIn("nowhere", line)
 
 
+class ImportAdapter(support.TestCase):
+    """Adapters as Hugging Face's PEFT saves them."""
+
+    def setUp(self):
+        super().setUp()
+        self.base, self.task = self.folder / "m.thimble", self.folder / "task.thimble"
+        self.succeed("import", support.write_checkpoint(self.folder / "hf"), "-o", self.base)
+        self.peft = self.folder / "peft"
+        self.peft.mkdir()
+        self.configure()
+        name = "base_model.model.bert.encoder.layer.1.attention.self.query.lora_"
+        support.write_safetensors(self.peft / "adapter_model.safetensors",
+                                  [(name + "A.weight", (2, 8)), (name + "B.weight", (8, 2)),
+                                   ("base_model.model.classifier.weight", (4, 8)),
+                                   ("base_model.model.classifier.bias", (4,))])
+
+    def configure(self, **changes):
+        config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "task_type": "SEQ_CLS", "bias": "none", **changes}
+        (self.peft / "adapter_config.json").write_text(json.dumps(config))
+
+    def test_runs_beside_its_base(self):
+        document = json.loads(self.succeed("import", self.peft, "--base", self.base, "-o", self.task, "--json"))
+        self.assertEqual(document["labels"], [f"LABEL_{i}" for i in range(4)])
+        self.assertEqual(document["file_bytes"], self.task.stat().st_size)
+        answers = self.documents("predict", self.base, "--adapter", self.task, "--json", "--logits", stdin="tiny\n")
+        self.assertEqual(len(answers[0]["logits"]), 4)
+        merged = self.documents("predict", self.base, "--adapter", self.task, "--merge-adapter", "--json", "--logits",
+                                stdin="tiny\n")
+        for a, b in zip(answers[0]["logits"], merged[0]["logits"]):
+            self.assertAlmostEqual(a, b, delta=1e-5)
+
+    def test_refuses(self):
+        call = ("import", self.peft, "-o", self.task)
+        self.assertIn("--base", self.fail_with(2, *call))
+        self.assertIn("--base", self.fail_with(2, "import", self.folder / "hf", "--base", self.base, "-o", self.task))
+        self.assertIn("--weights", self.fail_with(2, *call, "--base", self.base, "--weights", "f16"))
+        self.configure(use_dora=True)
+        self.assertIn("use_dora", self.fail_with(1, *call, "--base", self.base))
+        self.configure(r=3)
+        self.assertIn("query", self.fail_with(1, *call, "--base", self.base))
+        (self.peft / "adapter_config.json").write_text("{")
+        self.assertIn("adapter_config.json", self.fail_with(1, *call, "--base", self.base))
+        self.assertFalse(self.task.exists())
+
+
 if __name__ == "__main__":
     support.main()

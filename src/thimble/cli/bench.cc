@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "thimble/cli/adapter.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
-#include "thimble/formats/thimble/reader.h"
 #include "thimble/runtime/session.h"
 #include "thimble/targets/latency.h"
 #include "thimble/targets/machine.h"
@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 struct BenchOptions {
   std::string model, ids, isa;
+  AdapterOptions adapter;
   size_t seq = 128, batch = 1;
   int threads = 1, runs = 0, warmup = 3;
   double seconds = 2;
@@ -97,7 +98,7 @@ Result<Bench> Start(const BenchOptions& options) {
     }
   }
   const auto start = Clock::now();
-  TRY(Model model, ReadThimble(options.model));
+  TRY(Model model, ReadModel(options.model, options.adapter));
   TRY(Session session, Session::Create(model.graph, {.threads = options.threads,
                                                      .kernels = kernels,
                                                      .profile = options.profile}));
@@ -291,6 +292,7 @@ Status RunBench(const BenchOptions& options) {
 Action SetupBench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
   app.add_option("model,--graph", o->model, "a .thimble file")->required();
+  AddAdapterOptions(app, o->adapter);
   app.add_option("--seq", o->seq, "tokens per sequence")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "thimble/base/quote.h"
+#include "thimble/cli/adapter.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
 #include "thimble/data/dataset.h"
 #include "thimble/evaluation/predict_dataset.h"
-#include "thimble/formats/thimble/reader.h"
 #include "thimble/metrics/metrics.h"
 #include "thimble/metrics/thresholds.h"
 #include "thimble/runtime/predictor.h"
@@ -24,6 +24,7 @@ using Json = nlohmann::ordered_json;
 
 struct EvalOptions {
   std::string model, data, format, text_column, pair_column, label_column, metric;
+  AdapterOptions adapter;
   std::vector<float> thresholds;
   bool json = false, per_label = false, confusion = false, strict = false, tune = false;
   int threads = 1;
@@ -242,7 +243,7 @@ Status CheckCall(const EvalOptions& options, const Model& model) {
 }
 
 Status RunEval(const EvalOptions& options) {
-  TRY(const Model model, ReadThimble(options.model));
+  TRY(const Model model, ReadModel(options.model, options.adapter));
   TRY_VOID(CheckCall(options, model));
   TRY(const Dataset data, ReadData(options, model));
   for (const std::string& line : data.report.Lines(options.data)) Note(line);
@@ -274,6 +275,7 @@ Action SetupEval(CLI::App& app) {
   app.add_option("data", o->data,
                  "labelled data: .tsv, .csv, .jsonl, SQuAD's .json, .conll, or those .gz")
       ->required();
+  AddAdapterOptions(app, o->adapter);
   app.add_flag("--json", o->json, "one JSON object");
   app.add_flag("--per-label", o->per_label, "precision, recall and F1 of every label");
   app.add_flag("--confusion", o->confusion, "which label was taken for which");

@@ -7,18 +7,19 @@
 
 #include "thimble/base/file.h"
 #include "thimble/base/quote.h"
+#include "thimble/cli/adapter.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
 #include "thimble/cli/weights.h"
 #include "thimble/formats/onnx/export.h"
-#include "thimble/formats/thimble/reader.h"
 
 namespace thimble::cli {
 namespace {
 
 struct Options {
   std::string model, output, weights;
+  AdapterOptions adapter;
   OnnxOptions onnx;
   bool json = false;
 };
@@ -29,7 +30,7 @@ Status Run(const Options& options) {
     return InvalidArgument("-o " + Quoted(options.output) +
                            ": the name says the format, and .onnx is the one there is");
   }
-  TRY(Model model, ReadThimble(options.model));
+  TRY(Model model, ReadModel(options.model, options.adapter));
   TRY_VOID(ConvertWeights(model, options.weights));
   TRY_VOID(CheckInterrupt());
   if (Status status = ExportOnnx(model, options.output, options.onnx); !status.has_value()) {
@@ -59,6 +60,7 @@ Action SetupExport(CLI::App& app) {
                  "the file to write; its ending says the format: .onnx")
       ->required()
       ->type_name("FILE");
+  AddAdapterOptions(app, options->adapter);
   AddWeightsOption(app, options->weights);
   app.add_option("--opset", options->onnx.opset, "ONNX operator set, 13 to 17 (default: 17)")
       ->check(CLI::Range(13, 17).description(""))

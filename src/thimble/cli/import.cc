@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
 #include "thimble/cli/weights.h"
+#include "thimble/formats/huggingface/peft.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 
@@ -21,7 +23,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string directory, output, weights, task;
+  std::string directory, base, output, weights, task;
   bool json = false;
 };
 
@@ -66,15 +68,41 @@ std::string Human(const Json& summary, const ImportedModel& imported) {
   return text;
 }
 
-Status Run(const Options& options) {
-  ImportOptions import_options;
-  if (!options.task.empty()) import_options.task = TaskFromName(options.task);
-  TRY(ImportedModel imported, ImportDirectory(options.directory, import_options));
+std::optional<Task> TaskOf(const Options& options) {
+  return options.task.empty() ? std::nullopt : TaskFromName(options.task);
+}
+
+Result<ImportedModel> ImportModel(const Options& options) {
+  TRY(ImportedModel imported, ImportDirectory(options.directory, {.task = TaskOf(options)}));
   TRY_VOID(CheckInterrupt());
   imported.model.provenance.emplace_back("created_by", "thimble " THIMBLE_VERSION);
   TRY_VOID(ConvertWeights(imported.model, options.weights));
   TRY_VOID(CheckInterrupt());
   TRY_VOID(WriteThimble(imported.model, options.output));
+  return imported;
+}
+
+Result<ImportedModel> ImportAdapter(const Options& options) {
+  if (!options.weights.empty()) {
+    return InvalidArgument("--weights: an adapter is float32, whatever type its base has");
+  }
+  TRY(const Model base, ReadThimble(options.base));
+  ImportedModel imported;
+  TRY(imported.model, ImportPeft(options.directory, base, TaskOf(options)));
+  imported.model.provenance.emplace_back("adapter_created_by", "thimble " THIMBLE_VERSION);
+  TRY_VOID(WriteAdapter(imported.model, base, options.output));
+  return imported;
+}
+
+Status Run(const Options& options) {
+  const bool adapter = IsPeft(options.directory);
+  if (adapter == options.base.empty()) {
+    return InvalidArgument(adapter ? options.directory +
+                                         " is an adapter: name its base with --base FILE.thimble"
+                                   : "--base is for adapters, and " + options.directory +
+                                         " is none: it has no adapter_config.json");
+  }
+  TRY(const ImportedModel imported, adapter ? ImportAdapter(options) : ImportModel(options));
 
   for (const std::string& warning : imported.warnings) Note(warning);
   TRY(const MappedFile file, MappedFile::Open(options.output));
@@ -98,12 +126,16 @@ Action SetupImport(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option(
          "DIR", options->directory,
-         "a directory as Hugging Face's save_pretrained writes it, or a TensorFlow.js model")
+         "a directory as Hugging Face's save_pretrained writes it, an adapter of its PEFT library, "
+         "or a TensorFlow.js model")
       ->required();
   app.add_option("-o,--output", options->output, "the .thimble file to write")
       ->required()
       ->type_name("FILE");
   AddWeightsOption(app, options->weights);
+  app.add_option("--base", options->base,
+                 "the .thimble file that an adapter of Hugging Face's PEFT belongs to")
+      ->type_name("FILE");
   std::string tasks;
   for (const std::string& name : TaskNames()) tasks += (tasks.empty() ? "" : ", ") + name;
   app.add_option("--task", options->task, "build this head instead of the configured one: " + tasks)

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "thimble/base/file.h"
+#include "thimble/cli/adapter.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
-#include "thimble/formats/thimble/reader.h"
 
 namespace thimble::cli {
 namespace {
@@ -23,6 +23,7 @@ constexpr int64_t kMaxSequenceLength = 1 << 20;  // for models that set no limit
 
 struct Options {
   std::string model;
+  AdapterOptions adapter;
   int64_t sequence_length = 0;  // 0: 128, or the model's longest if that is less
   bool json = false;
 };
@@ -31,7 +32,7 @@ struct Report {
   Model model;
   GraphCost cost;
   int64_t sequence_length = 0;
-  size_t file_bytes = 0;
+  size_t file_bytes = 0, adapter_bytes = 0;
   std::map<DType, size_t> bytes_by_type;  // storage shared by several nodes counts once
 };
 
@@ -39,7 +40,11 @@ Result<Report> Measure(const Options& options) {
   Report report;
   TRY(const MappedFile file, MappedFile::Open(options.model));
   report.file_bytes = file.bytes().size();
-  TRY(report.model, ReadThimble(options.model));
+  if (!options.adapter.file.empty()) {
+    TRY(const MappedFile adapter, MappedFile::Open(options.adapter.file));
+    report.adapter_bytes = adapter.bytes().size();
+  }
+  TRY(report.model, ReadModel(options.model, options.adapter));
   const int64_t longest = report.model.graph.max_sequence_length;
   report.sequence_length = options.sequence_length;
   if (report.sequence_length == 0) {
@@ -91,20 +96,23 @@ Json ReportJson(const Report& report) {
                      {"params", cost.parameters},
                      {"macs", static_cast<int64_t>(cost.cost.macs)}});
   }
-  return {{"architecture", model.architecture},
-          {"task", TaskName(model.task)},
-          {"labels", model.labels},
-          {"parameters", report.cost.parameters},
-          {"macs", static_cast<int64_t>(report.cost.total.macs)},
-          {"sequence_length", report.sequence_length},
-          {"max_sequence_length", model.graph.max_sequence_length},
-          {"weight_bytes", WeightBytes(report)},
-          {"weight_bytes_by_type", std::move(by_type)},
-          {"weights_sha256", WeightsSha256(model.graph)},
-          {"file_bytes", report.file_bytes},
-          {"outputs", std::move(outputs)},
-          {"nodes", std::move(nodes)},
-          {"provenance", std::move(provenance)}};
+  Json document = {{"architecture", model.architecture},
+                   {"task", TaskName(model.task)},
+                   {"labels", model.labels},
+                   {"parameters", report.cost.parameters},
+                   {"macs", static_cast<int64_t>(report.cost.total.macs)},
+                   {"sequence_length", report.sequence_length},
+                   {"max_sequence_length", model.graph.max_sequence_length},
+                   {"weight_bytes", WeightBytes(report)},
+                   {"weight_bytes_by_type", std::move(by_type)},
+                   {"weights_sha256", WeightsSha256(model.graph)},
+                   {"file_bytes", report.file_bytes},
+                   {"outputs", std::move(outputs)},
+                   {"nodes", std::move(nodes)},
+                   {"identity", model.identity},
+                   {"provenance", std::move(provenance)}};
+  if (report.adapter_bytes != 0) document["adapter_file_bytes"] = report.adapter_bytes;
+  return document;
 }
 
 // --- For people
@@ -179,6 +187,10 @@ Status PrintReport(const Report& report, Output& out) {
   }
   TRY_VOID(fact("weights", weights));
   TRY_VOID(fact("file", BytesText(static_cast<double>(report.file_bytes))));
+  if (report.adapter_bytes != 0) {
+    TRY_VOID(fact("adapter", BytesText(static_cast<double>(report.adapter_bytes))));
+  }
+  TRY_VOID(fact("identity", model.identity));
   for (const auto& [key, text] : model.provenance) TRY_VOID(fact(key, text));
   return {};
 }
@@ -195,6 +207,7 @@ Status Run(const Options& options) {
 Action SetupInspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->model, "a .thimble file")->required();
+  AddAdapterOptions(app, options->adapter);
   app.add_option("--seq", options->sequence_length,
                  "tokens of the sequence that shapes and MACs are for (default: 128)")
       ->check(CLI::Range(int64_t{1}, kMaxSequenceLength).description(""))

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "thimble/cli/adapter.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
-#include "thimble/formats/thimble/reader.h"
 #include "thimble/runtime/predictor.h"
 
 namespace thimble::cli {
@@ -20,6 +20,7 @@ using Json = nlohmann::ordered_json;
 
 struct PredictOptions {
   std::string model, input = "-";
+  AdapterOptions adapter;
   bool json = false, jsonl = false, ids = false, logits = false, hidden = false, all = false;
   size_t answers = 1;
   bool no_answer = false;
@@ -321,7 +322,7 @@ class Runner {
 };
 
 Status RunPredict(const PredictOptions& options) {
-  TRY(const Model model, ReadThimble(options.model));
+  TRY(const Model model, ReadModel(options.model, options.adapter));
   std::vector<std::string> raw = RawOutputs(options, model);
   TRY(Predictor predictor, Predictor::Create(model, {.threads = options.threads,
                                                      .raw_outputs = raw,
@@ -358,6 +359,7 @@ Action SetupPredict(CLI::App& app) {
   app.add_option("model", o->model, "a .thimble file")->required();
   app.add_option("input", o->input, "a file with one text per line, or - for standard input")
       ->capture_default_str();
+  AddAdapterOptions(app, o->adapter);
   app.add_flag("--json", o->json, "one JSON object per line");
   app.add_flag("--jsonl", o->jsonl,
                R"(lines are {"text"}, {"text", "text_pair"} or {"question", "context"})");

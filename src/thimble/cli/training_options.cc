@@ -55,6 +55,24 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
       ->type_name("FILE");
   AddWeightsOption(*model, call.weights);
 
+  auto* adapter = group("Adapter");
+  auto* rank = adapter->add_option(
+      "--adapter-rank", call.adapter_rank,
+      "train low-rank matrices of this rank beside a frozen .thimble model, and a head, and write "
+      "these alone; 0: the head alone");
+  adapter
+      ->add_option("--adapter-alpha", call.adapter_alpha,
+                   "what they give is multiplied by alpha / rank")
+      ->needs(rank)
+      ->capture_default_str();
+  adapter
+      ->add_option(
+          "--adapter-targets", call.adapter_targets,
+          "beside which linears: query, key, value, all, or names with * for any characters")
+      ->needs(rank)
+      ->delimiter(',')
+      ->capture_default_str();
+
   auto* run = group("Run");
   run->add_option("--epochs", call.trainer.epochs, "passes over the training set")
       ->capture_default_str();

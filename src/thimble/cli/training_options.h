@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "thimble/passes/lora.h"
 #include "thimble/targets/energy.h"
 #include "thimble/train/distill.h"
 #include "thimble/train/objective.h"
@@ -31,6 +34,11 @@ struct TrainingCall {
   int processes = 1;           // to start here
   double rank_timeout = 1800;  // seconds
   bool whole_words = false, json = false, strict = false;
+
+  // Unset: all weights are trained, and a whole model is written.
+  std::optional<int64_t> adapter_rank;  // 0: the head alone
+  double adapter_alpha = 16;
+  std::vector<std::string> adapter_targets = LoraOptions().targets;
 
   std::string teacher;  // empty: no distillation
   std::string cache;    // folder for the teacher's outputs; empty: beside the output

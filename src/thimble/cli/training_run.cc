@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/metrics/metrics.h"
 #include "thimble/metrics/thresholds.h"
+#include "thimble/passes/lora.h"
+#include "thimble/passes/replace_head.h"
 #include "thimble/train/class_weights.h"
 #include "thimble/train/examples.h"
 
@@ -108,6 +111,7 @@ class Run {
     o_.start.seed = o_.trainer.seed;
     TRY(Start start, StartFrom(o_.start));
     model_ = std::move(start.model);
+    if (o_.adapter_rank.has_value()) TRY_VOID(StartAdapter(std::move(start.stored)));
     TRY(const Tokenizer tokenizer, Tokenizer::Create(model_.tokenizer));
     const auto limit = static_cast<size_t>(model_.graph.max_sequence_length);
     if (o_.max_length == 0 || (limit > 0 && o_.max_length > limit)) o_.max_length = limit;
@@ -142,7 +146,11 @@ class Run {
               "--progressive teaches block by block, but no loss compares blocks; add "
               "--alpha-hidden, --alpha-attention, --alpha-scores or --alpha-values");
         }
-        o_.trainer.rate_factor = ProgressiveRates(plan, o_.distill);
+        o_.trainer.rate_factor = [own = o_.trainer.rate_factor,
+                                  block = ProgressiveRates(plan, o_.distill)](std::string_view name,
+                                                                              double progress) {
+          return block(name, progress) * (own ? own(name, progress) : 1.0);
+        };
       }
       graph = plan.graph;
       objective = DistillObjective(plan, o_.distill, model_.task, std::move(objective), *cache);
@@ -190,6 +198,13 @@ class Run {
     } catch (const c10::Error&) {
       return InvalidArgument("--device " + o_.device + ": this libtorch cannot use it here");
     }
+    if (o_.adapter_rank.has_value()) {
+      if (*o_.adapter_rank < 0) return InvalidArgument("--adapter-rank is 0 or more");
+      if (!(o_.adapter_alpha > 0)) return InvalidArgument("--adapter-alpha must be above 0");
+      if (!o_.weights.empty()) {
+        return InvalidArgument("--weights: an adapter is float32, whatever type its base has");
+      }
+    }
     if (!o_.layer_map.empty()) {
       TRY(o_.distill.layers, ParseLayerMap(o_.layer_map));
     }
@@ -202,6 +217,39 @@ class Run {
     o_.trainer.checkpoint = o_.output + ".checkpoint";
     // What a long run could not write at its end is found out at its beginning.
     if (IsMain()) TRY_VOID(AtomicFile::Create(o_.output));
+    return {};
+  }
+
+  // Puts the adapter beside the model, of which everything but the head is frozen from then on.
+  Status StartAdapter(std::optional<Model> base) {
+    if (!base.has_value() || base->identity.empty()) {
+      return InvalidArgument("--adapter-rank: an adapter belongs to a .thimble file, and " +
+                             o_.start.model + " is none (thimble import makes one)");
+    }
+    std::error_code error;
+    if (std::filesystem::equivalent(o_.start.model, o_.output, error)) {
+      return InvalidArgument("-o " + o_.output + ": is the base, which the adapter needs");
+    }
+    base_ = std::move(base);
+    TRY(const std::vector<bool> features, FeatureNodes(model_.graph));
+    std::set<std::string> frozen;
+    for (size_t i = 0; i < features.size(); ++i) {
+      if (!features[i]) continue;
+      for (const Weight& weight : model_.graph.nodes[i].weights) frozen.insert(weight.name);
+    }
+    o_.trainer.trainable = [frozen](std::string_view name) {
+      return !frozen.contains(std::string(name));
+    };
+    if (*o_.adapter_rank == 0) return {};
+    Result<Graph> graph =
+        AddLora(model_.graph,
+                {.rank = *o_.adapter_rank, .targets = o_.adapter_targets, .seed = o_.trainer.seed});
+    if (!graph.has_value()) return std::move(graph).error().In(o_.start.model);
+    model_.graph = *std::move(graph);
+    const double factor = o_.adapter_alpha / static_cast<double>(*o_.adapter_rank);
+    o_.trainer.rate_factor = [factor](std::string_view name, double) {
+      return name.ends_with(kLoraUpWeight) ? factor : 1.0;
+    };
     return {};
   }
 
@@ -335,6 +383,12 @@ class Run {
                    {"pool", o_.pool},
                    {"max_length", o_.max_length},
                    {"seed", t.seed}};
+    if (base_.has_value()) {
+      recipe["adapter"] = {{"rank", *o_.adapter_rank},
+                           {"alpha", o_.adapter_alpha},
+                           {"targets", o_.adapter_targets},
+                           {"base", base_->identity}};
+    }
     if (!o_.teacher.empty()) {
       const DistillOptions& d = o_.distill;
       recipe["teacher"] = std::filesystem::path(o_.teacher).filename().string();
@@ -424,7 +478,8 @@ class Run {
     model_.provenance.emplace_back("training", RecipeJson().dump());
     model_.provenance.emplace_back("training_data_sha256", data_sha256_);
     TRY_VOID(ConvertWeights(model_, o_.weights));
-    TRY_VOID(WriteThimble(model_, o_.output));
+    TRY_VOID(base_.has_value() ? WriteAdapter(model_, *base_, o_.output)
+                               : WriteThimble(model_, o_.output));
     std::remove(o_.trainer.checkpoint.c_str());
     TRY_VOID(console.Summary(summary));
     return PrintText(o_.json ? summary.dump() + "\n" : TrainingConsole::Human(summary));
@@ -434,6 +489,7 @@ class Run {
   Collective& ranks_;
   TrainingTexts data_;
   Model model_, teacher_;
+  std::optional<Model> base_;  // of the adapter that is trained
   std::string data_sha256_, teacher_key_;
 };
 

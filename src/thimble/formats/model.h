@@ -24,6 +24,9 @@ struct Model {
   // Where the model comes from and what was done to it: key and text, in order.
   // "source", "source_sha256", "created_by", "weights", ...
   std::vector<std::pair<std::string, std::string>> provenance;
+  // Of the .thimble file it was read from (formats/thimble/reader.h), by which adapters name their base; empty:
+  // from none. Not part of what is written.
+  std::string identity;
 };
 
 // Checks that the parts fit together: the graph has the outputs that its task reads, and there are

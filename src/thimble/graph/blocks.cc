@@ -9,24 +9,12 @@ bool IsFloat(const Graph& graph, ValueId id) {
   return graph.value(id).type.element == Element::kFloat32;
 }
 
-// Nodes that the value depends on.
-std::vector<bool> Needed(const Graph& graph, ValueId value) {
-  std::vector<bool> wanted(graph.values.size(), false), needed(graph.nodes.size(), false);
-  wanted[Index(value)] = true;
-  for (size_t i = graph.nodes.size(); i-- > 0;) {
-    if (!wanted[Index(graph.nodes[i].output)]) continue;
-    needed[i] = true;
-    for (const ValueId input : graph.nodes[i].inputs) wanted[Index(input)] = true;
-  }
-  return needed;
-}
-
 }  // namespace
 
 Result<Blocks> FindBlocks(const Graph& graph) {
   const GraphOutput* last = graph.FindOutput("last_hidden_state");
   if (last == nullptr) return Unsupported("the model does not give its last hidden state");
-  const std::vector<bool> needed = Needed(graph, last->value);
+  const std::vector<bool> needed = NeededNodes(graph, {&last->value, 1});
 
   // Where each value is read for the last time. The end of the graph reads the last hidden state.
   std::vector<size_t> last_use(graph.values.size(), 0);

@@ -108,6 +108,17 @@ Status Verify(const Graph& graph) {
   return {};
 }
 
+std::vector<bool> NeededNodes(const Graph& graph, std::span<const ValueId> values) {
+  std::vector<bool> wanted(graph.values.size(), false), needed(graph.nodes.size(), false);
+  for (const ValueId value : values) wanted[Index(value)] = true;
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    if (!wanted[Index(graph.nodes[i].output)]) continue;
+    needed[i] = true;
+    for (const ValueId input : graph.nodes[i].inputs) wanted[Index(input)] = true;
+  }
+  return needed;
+}
+
 GraphCost ComputeCost(const Graph& graph, const Workload& workload) {
   GraphCost sum;
   // Tied weights count once. They share storage, or only their name where a file keeps one weight in

@@ -75,6 +75,9 @@ struct Graph {
 // its operation's shape rule. The message names the node.
 Status Verify(const Graph& graph);
 
+// Whether each node is one that the values depend on.
+std::vector<bool> NeededNodes(const Graph& graph, std::span<const ValueId> values);
+
 // Text form, one line per node, stable: tests of passes compare it.
 //   %4 = linear(%3) [768, 3072] f32, [768] f32 -> [tokens, 768]  // encoder.layer.0.output
 std::string Print(const Graph& graph);

@@ -17,15 +17,11 @@ class Copier {
   }
 
   void Copy(const std::vector<ValueId>& wanted) {
-    std::vector<bool> needed(from_.values.size(), false);
-    for (const ValueId id : wanted) needed[Index(id)] = true;
-    for (size_t i = from_.nodes.size(); i-- > 0;) {
-      if (!needed[Index(from_.nodes[i].output)]) continue;
-      for (const ValueId input : from_.nodes[i].inputs) needed[Index(input)] = true;
-    }
+    const std::vector<bool> needed = NeededNodes(from_, wanted);
     for (const ValueId id : from_.inputs) copies_[Index(id)] = to_.Input(from_.value(id).name);
-    for (const Node& node : from_.nodes) {
-      if (!needed[Index(node.output)]) continue;
+    for (size_t i = 0; i < from_.nodes.size(); ++i) {
+      if (!needed[i]) continue;
+      const Node& node = from_.nodes[i];
       std::vector<ValueId> inputs;
       for (const ValueId id : node.inputs) inputs.push_back(copies_[Index(id)]);
       copies_[Index(node.output)] =
@@ -94,6 +90,18 @@ Result<Graph> ReplaceHead(const Graph& graph, const NewHead& head) {
     if (builder.ok()) builder.Output("logits", NewLinear(builder, name, x, head));
   }
   return std::move(builder).Finish(graph.max_sequence_length);
+}
+
+Result<std::vector<bool>> FeatureNodes(const Graph& graph) {
+  const GraphOutput* hidden = graph.FindOutput("last_hidden_state");
+  if (hidden == nullptr) {
+    return Unsupported("the model does not give its last hidden state, so its head is not known");
+  }
+  std::vector<ValueId> features{hidden->value};
+  if (const GraphOutput* pooled = graph.FindOutput("pooler_output")) {
+    features.push_back(pooled->value);
+  }
+  return NeededNodes(graph, features);
 }
 
 }  // namespace thimble

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "thimble/base/result.h"
 #include "thimble/graph/graph.h"
@@ -25,5 +26,9 @@ struct NewHead {
 // shared with `graph`. kUnsupported: a graph without "last_hidden_state", and heads over the vocabulary, which
 // only an architecture can build.
 Result<Graph> ReplaceHead(const Graph& graph, const NewHead& head);
+
+// Whether each node is one that the features ("last_hidden_state" and, where it is given, "pooler_output") depend
+// on; all others are the head. kUnsupported: a graph without "last_hidden_state".
+Result<std::vector<bool>> FeatureNodes(const Graph& graph);
 
 }  // namespace thimble

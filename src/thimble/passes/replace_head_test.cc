@@ -74,6 +74,15 @@ TEST(ReplaceHead, StartsFromTheSeed) {
   EXPECT_NE(weights(3), weights(4));
 }
 
+TEST(FeatureNodes, LeavesTheHeadOut) {
+  // words, first, old; with a pooler between the last two.
+  EXPECT_EQ(*FeatureNodes(OldGraph(false)), (std::vector<bool>{true, false, false}));
+  EXPECT_EQ(*FeatureNodes(OldGraph(true)), (std::vector<bool>{true, true, true, false}));
+  Graph blind = OldGraph(true);
+  blind.outputs.erase(blind.outputs.begin());
+  EXPECT_EQ(FeatureNodes(blind).error().code(), ErrorCode::kUnsupported);
+}
+
 TEST(ReplaceHead, RefusesWhatItCannotBuild) {
   EXPECT_EQ(ReplaceHead(OldGraph(true), {.task = Task::kMaskedLm}).error().code(),
             ErrorCode::kUnsupported);

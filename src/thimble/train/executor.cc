@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "thimble/passes/lora.h"
 #include "thimble/train/expressions.h"
 
 namespace thimble::train {
@@ -21,12 +22,6 @@ std::vector<int> CountUses(const Graph& graph) {
     for (const ValueId input : node.inputs) ++uses[Index(input)];
   }
   return uses;
-}
-
-std::vector<const Node*> Producers(const Graph& graph) {
-  std::vector<const Node*> producers(graph.values.size(), nullptr);
-  for (const Node& node : graph.nodes) producers[Index(node.output)] = &node;
-  return producers;
 }
 
 at::Tensor IdsTensor(std::span<const int32_t> ids, at::Device device) {
@@ -57,11 +52,16 @@ Result<Executor> Executor::Create(const Graph& graph, const ParameterSet& parame
 }
 
 void Executor::PlaceDropout() {
-  const std::vector<const Node*> producers = Producers(*graph_);
-  const auto produced_by = [&](ValueId value, OpKind op) {
-    const Node* producer = producers[Index(value)];
-    return producer != nullptr && producer->op == op;
-  };
+  // A linear and the adapter beside it count as one.
+  std::vector<bool> of_linear(graph_->values.size(), false),
+      in_adapter(graph_->nodes.size(), false);
+  for (const Node& node : graph_->nodes) {
+    of_linear[Index(node.output)] = node.op == OpKind::kLinear;
+  }
+  for (const LoraBranch& branch : FindLora(*graph_)) {
+    in_adapter[branch.sum] = true;
+    of_linear[Index(graph_->nodes[branch.sum].output)] = true;
+  }
   dropout_.assign(graph_->nodes.size(), {});
   bool before_attention = true, embeddings_done = false;
   const GraphOutput* logits = graph_->FindOutput("logits");
@@ -72,9 +72,9 @@ void Executor::PlaceDropout() {
     if (norm && before_attention && !embeddings_done) {
       dropout_[i].on_output = embeddings_done = true;
     }
-    if (node.op == OpKind::kAdd && !before_attention) {
+    if (node.op == OpKind::kAdd && !before_attention && !in_adapter[i]) {
       for (int operand = 0; operand < 2; ++operand) {
-        if (produced_by(node.inputs[static_cast<size_t>(operand)], OpKind::kLinear)) {
+        if (of_linear[Index(node.inputs[static_cast<size_t>(operand)])]) {
           dropout_[i].operand = operand;
           break;
         }

@@ -12,7 +12,8 @@
 //
 // Dropout is no operation of the graph but of training: it is placed where BERT has it, which is found from
 // the structure. It acts on the attention probabilities, on the sum of embeddings after its norm, on every
-// linear whose output is added to a residual, and on the input of the linear that gives "logits" per sequence.
+// linear whose output is added to a residual, and on the input of the linear that gives "logits" per sequence. A
+// linear with a low-rank adapter beside it (passes/lora.h) is dropped as one.
 // What is dropped depends on the keys alone (kernels/kernels.h), not on batch, thread or machine.
 //
 // Thread-safety: Run is const and may be called from several threads at once, with a gradient buffer each.

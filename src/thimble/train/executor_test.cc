@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "thimble/passes/lora.h"
 #include "thimble/runtime/test_graphs.h"
 #include "thimble/train/kernels/kernels.h"
 
@@ -183,6 +184,52 @@ TEST(Executor, DropsTheSameForAnExampleInAnyBatch) {
   EXPECT_GT(Difference((*other)[0], (*apart)[0]), 0.01);
 }
 
+TEST(Executor, DropsALinearWithItsAdapterAsOne) {
+  Graph graph = *AddLora(TestGraph().Encoder(), {.rank = 4, .targets = {"all"}});
+  const LoraBranch branch = [&] {
+    for (const LoraBranch& b : FindLora(graph)) {
+      if (graph.nodes[b.linear].name == "layer1.attention_out") return b;
+    }
+    return LoraBranch{};
+  }();
+  Tensor& up = graph.nodes[branch.up].weights[0].tensor;
+  up = Tensor::FromFloats(up.shape(), TestGraph(DType::kF32, 9).Random(up.elements(), 0.5f));
+  const ParameterSet parameters = ParameterSet::Create(graph);
+  for (const bool plain : {true, false}) {
+    const Result<Executor> executor =
+        Executor::Create(graph, parameters, {.plain = plain, .hidden_dropout = 0.5});
+    const Node& residual = *graph.FindNode("layer1.residual");
+    const ValueId wanted[] = {graph.nodes[branch.linear].output, graph.nodes[branch.up].output,
+                              graph.nodes[branch.sum].output, residual.inputs[1], residual.output};
+    ASSERT_EQ(residual.inputs[0], wanted[2]);
+    const uint32_t keys[] = {1, 2, 3};
+    const auto run =
+        executor->Run(SomeBatch(false), wanted, {.step_key = 9, .sequence_keys = keys});
+    const std::vector<at::Tensor>& v = *run;
+    EXPECT_EQ(Values(v[2]), Values(v[0] + v[1])) << "the sum is whole";
+    const at::Tensor kept = (v[4] - v[3]).abs() > 0;
+    const auto share = kept.to(at::kFloat).mean().item<double>();
+    EXPECT_NEAR(share, 0.5, 0.15) << "half of it is dropped on its way into the residual";
+    EXPECT_LE(Difference((v[4] - v[3]).masked_select(kept), 2 * v[2].masked_select(kept)),
+              kTolerance);
+  }
+}
+
+TEST(Executor, PutsTheSameDropoutIntoAGraphWithAdapters) {
+  // Everything of the embeddings is dropped or doubled, whatever stands between them and the first attention.
+  const Graph graph = *AddLora(TestGraph().Encoder(), {.rank = 4, .targets = {"all"}});
+  const ParameterSet parameters = ParameterSet::Create(graph);
+  const Result<Executor> executor = Executor::Create(graph, parameters, {.hidden_dropout = 0.5});
+  const ValueId wanted[] = {graph.FindNode("embedding_norm")->output,
+                            graph.FindNode("widen.lora")->output};
+  const uint32_t keys[] = {1, 2, 3};
+  const auto dropped =
+      executor->Run(SomeBatch(false), wanted, {.step_key = 9, .sequence_keys = keys});
+  const auto whole = executor->Run(SomeBatch(false), wanted);
+  EXPECT_NEAR(((*dropped)[0] == 0).to(at::kFloat).mean().item<double>(), 0.5, 0.1);
+  EXPECT_EQ(Values((*dropped)[1]), Values((*whole)[1]));
+}
+
 TEST(Executor, LeavesFrozenWeightsAlone) {
   const Graph graph = TestGraph().Encoder();
   const auto classifier = [](std::string_view name) { return name.starts_with("classifier"); };
@@ -249,6 +296,22 @@ TEST(Executor, NamesAnIdOutsideTheTable) {
   ASSERT_FALSE(values.has_value());
   EXPECT_EQ(values.error().code(), ErrorCode::kInvalidArgument);
   EXPECT_NE(values.error().message().find("id 50"), std::string::npos);
+}
+
+TEST(ParameterSet, LeavesFrozenWeightsAsTheyAreStored) {
+  const Graph graph = TestGraph(DType::kI8).Encoder();
+  const auto classifier = [](std::string_view name) { return name.starts_with("classifier"); };
+  ParameterSet parameters = ParameterSet::Create(graph, {.trainable = classifier});
+  parameters.values().add_(1);
+  const Graph trained = parameters.ToGraph(graph);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (size_t w = 0; w < graph.nodes[n].weights.size(); ++w) {
+      const Weight& weight = graph.nodes[n].weights[w];
+      const Tensor& after = trained.nodes[n].weights[w].tensor;
+      EXPECT_EQ(after.SameAs(weight.tensor), !classifier(weight.name)) << weight.name;
+      EXPECT_TRUE(!classifier(weight.name) || after.dtype() == DType::kF32) << weight.name;
+    }
+  }
 }
 
 TEST(ParameterSet, KeepsTiesAndGivesTheWeightsBack) {

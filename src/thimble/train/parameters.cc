@@ -65,16 +65,21 @@ at::Tensor ParameterSet::ViewOf(const at::Tensor& buffer, size_t parameter) cons
 }
 
 Graph ParameterSet::ToGraph(const Graph& graph, const at::Tensor& trained) const {
-  const at::Tensor buffers[2] = {frozen_.cpu(), trained.cpu()};
+  const at::Tensor buffer = trained.cpu();
   std::vector<Tensor> tensors;
   for (const Parameter& p : parameters_) {
-    const float* values = buffers[p.trainable ? 1 : 0].data_ptr<float>() + p.offset;
+    if (!p.trainable) {
+      tensors.emplace_back();
+      continue;
+    }
+    const float* values = buffer.data_ptr<float>() + p.offset;
     tensors.push_back(Tensor::FromFloats(p.shape, {values, static_cast<size_t>(p.count)}));
   }
   Graph result = graph;
   for (size_t n = 0; n < result.nodes.size(); ++n) {
     for (size_t w = 0; w < result.nodes[n].weights.size(); ++w) {
-      result.nodes[n].weights[w].tensor = tensors[index_[n][w]];
+      const size_t p = index_[n][w];
+      if (parameters_[p].trainable) result.nodes[n].weights[w].tensor = tensors[p];
     }
   }
   return result;

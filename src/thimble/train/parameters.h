@@ -55,7 +55,8 @@ class ParameterSet {
   at::Tensor View(size_t parameter) const;
   at::Tensor ViewOf(const at::Tensor& buffer, size_t parameter) const;
 
-  // The graph with these weights as float32, row-major; every tie is kept.
+  // The graph with the trained weights as float32, row-major, and the frozen ones as they are in `graph`, which is
+  // the one that the set was made of; every tie is kept.
   Graph ToGraph(const Graph& graph) const { return ToGraph(graph, trainable_); }
   // The same with the trained values taken from another buffer (a moving average, the best so far).
   Graph ToGraph(const Graph& graph, const at::Tensor& trained) const;

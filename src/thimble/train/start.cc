@@ -126,12 +126,14 @@ Result<Start> FromStored(const StartOptions& options) {
   }
   Start start;
   TRY(start.model, OpenModel(options.model));
+  start.stored = start.model;
   const bool same = start.model.task == options.task && start.model.labels == options.labels &&
                     !options.pool.has_value();
   if (same) return start;
   if (HeadOfArchitecture(options.task)) {
     // A Hugging Face directory may have that head although its configuration names another.
     TRY(start.model, OpenModel(options.model, options.task));
+    start.stored = start.model;
     if (start.model.task != options.task) {
       return Unsupported(options.model + ": it has no head for the task " +
                          std::string(TaskName(options.task)));

@@ -35,6 +35,8 @@ struct Start {
   Model model;            // float32 or as stored; task, labels and tokenizer are set
   bool new_head = false;  // the head was made anew
   size_t inherited = 0;   // tensors that came from `inherit`
+  // The stored model as it was read, whose weights `model` shares; none for presets and configurations.
+  std::optional<Model> stored;
 };
 
 // A stored model keeps its head where task and labels are the same, and gets a new one otherwise.

@@ -6,9 +6,16 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <numeric>
+#include <set>
+#include <string>
 
 #include "thimble/base/file.h"
+#include "thimble/passes/lora.h"
+#include "thimble/passes/passes.h"
+#include "thimble/passes/replace_head.h"
 #include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
 #include "thimble/train/test_ranks.h"
@@ -362,6 +369,99 @@ TEST(TrainerRanks, EndTogetherWhenOneFails) {
   });
   EXPECT_EQ(told, 1);
   std::remove(path.c_str());
+}
+
+struct AdapterRun {
+  Graph graph;  // before
+  TrainingResult result;
+  Recorder recorder;
+};
+
+// The features frozen; low-rank matrices, unless `rank` is 0, and the head are trained.
+AdapterRun RunAdapter(int64_t rank,
+                      const std::function<double(std::string_view, double)>& factor = nullptr) {
+  UseOneThreadPerCall();
+  AdapterRun run{SmallBert(), {}, {}};
+  const std::vector<bool> features = *FeatureNodes(run.graph);
+  std::set<std::string, std::less<>> frozen;
+  for (size_t i = 0; i < features.size(); ++i) {
+    if (!features[i]) continue;
+    for (const Weight& weight : run.graph.nodes[i].weights) frozen.insert(weight.name);
+  }
+  if (rank > 0) run.graph = *AddLora(run.graph, {.rank = rank, .targets = {"all"}});
+  const auto objective = *TaskObjective(run.graph, Task::kSingleLabel);
+  TrainerOptions options;
+  options.epochs = 30;
+  options.batches.examples = 16;
+  options.rate = 1e-2;
+  options.optimizer.weight_decay = 0.1;
+  options.executor.hidden_dropout = options.executor.attention_dropout = 0.1;
+  options.trainable = [&](std::string_view name) { return !frozen.contains(name); };
+  options.rate_factor = factor;
+  auto result = Train(run.graph, *objective, SmallData(), options, nullptr, run.recorder);
+  EXPECT_TRUE(result.has_value());
+  run.result = *std::move(result);
+  return run;
+}
+
+TEST(Trainer, ChangesAnAdapterAndItsHeadAlone) {
+  const AdapterRun run = RunAdapter(4);
+  size_t own = 0;
+  for (size_t n = 0; n < run.graph.nodes.size(); ++n) {
+    const Node &before = run.graph.nodes[n], &after = run.result.graph.nodes[n];
+    for (size_t w = 0; w < before.weights.size(); ++w) {
+      const Tensor &a = before.weights[w].tensor, &b = after.weights[w].tensor;
+      const bool trained =
+          before.name.find("lora") != std::string::npos || before.name == "classifier";
+      EXPECT_EQ(b.SameAs(a), !trained) << before.weights[w].name;
+      if (trained) {
+        EXPECT_NE(b.ToFloats(), a.ToFloats()) << before.weights[w].name;
+        own += a.elements();
+      }
+    }
+  }
+  EXPECT_GT(own, 0u);
+  // Taken out, the base is there to the bit.
+  const Graph base = *RemoveLora(run.result.graph);
+  const Graph original = SmallBert();
+  ASSERT_EQ(base.nodes.size(), original.nodes.size());
+  for (size_t n = 0; n < base.nodes.size(); ++n) {
+    ASSERT_EQ(base.nodes[n].name, original.nodes[n].name);
+    if (base.nodes[n].name == "classifier") continue;
+    for (size_t w = 0; w < base.nodes[n].weights.size(); ++w) {
+      EXPECT_EQ(base.nodes[n].weights[w].tensor.ToFloats(),
+                original.nodes[n].weights[w].tensor.ToFloats());
+    }
+  }
+}
+
+TEST(Trainer, LearnsMoreWithAnAdapterThanWithAHead) {
+  const AdapterRun head = RunAdapter(0), adapter = RunAdapter(4);
+  EXPECT_NEAR(adapter.recorder.losses.front(), head.recorder.losses.front(), 0.2);
+  const auto at_the_end = [](const AdapterRun& run) {
+    const std::vector<double>& losses = run.recorder.losses;
+    return std::accumulate(losses.end() - 6, losses.end(), 0.0) / 6;
+  };
+  EXPECT_LT(at_the_end(adapter), 0.8 * at_the_end(head));
+}
+
+TEST(Trainer, MultipliesTheRateOfAWeight) {
+  const auto is_up = [](std::string_view name) { return name.ends_with(".lora_B.weight"); };
+  const AdapterRun still =
+      RunAdapter(4, [&](std::string_view name, double) { return is_up(name) ? 0.0 : 1.0; });
+  const AdapterRun moves =
+      RunAdapter(4, [&](std::string_view name, double) { return is_up(name) ? 2.0 : 1.0; });
+  for (const LoraBranch& branch : FindLora(still.graph)) {
+    const auto largest = [&](const AdapterRun& run) {
+      float most = 0;
+      for (const float b : run.result.graph.nodes[branch.up].weights[0].tensor.floats()) {
+        most = std::max(most, std::abs(b));
+      }
+      return most;
+    };
+    EXPECT_EQ(largest(still), 0);
+    EXPECT_GT(largest(moves), 0);
+  }
 }
 
 TEST(Trainer, RefusesAnEmptyTrainingSet) {

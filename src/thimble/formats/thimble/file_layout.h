@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "thimble/graph/panels.h"
 #include "thimble/graph/tensor.h"
@@ -15,10 +16,13 @@ namespace thimble {
 static_assert(std::endian::native == std::endian::little, ".thimble files are used in place");
 
 inline constexpr uint16_t kThimbleMajor = 1;
-inline constexpr uint16_t kThimbleMinor = 0;
+inline constexpr uint16_t kThimbleMinor = 1;
 
 inline constexpr size_t kDataAlignment = kPanelAlignment;
 inline constexpr size_t kMaxTensorRank = 8;
+
+// The dtype of a tensor that lies in the file of the base.
+inline constexpr std::string_view kBaseDType = "base";
 
 // Where the data begins behind metadata of that size (its length prefix counted).
 constexpr size_t DataBegin(size_t metadata_bytes) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "thimble/base/sha256.h"
 #include "thimble/formats/thimble/attributes.h"
 #include "thimble/formats/thimble/crc32c.h"
 #include "thimble/formats/thimble/file_layout.h"
@@ -24,6 +25,7 @@ Error NeedsNewer(const std::string& what) {
 struct Sections {
   const fbs::Metadata* metadata = nullptr;
   size_t metadata_bytes = 0;
+  uint32_t metadata_checksum = 0;
   std::span<const std::byte> data;
 };
 
@@ -66,6 +68,7 @@ Result<Sections> Split(std::span<const std::byte> file) {
   Sections sections;
   sections.metadata = fbs::GetSizePrefixedMetadata(begin);
   sections.metadata_bytes = metadata_bytes;
+  sections.metadata_checksum = checksum;
   const size_t data_begin = DataBegin(metadata_bytes);
   if (data_begin > file.size() || file.size() - data_begin != sections.metadata->data_bytes()) {
     return InvalidData("is truncated or has bytes appended: it has " + std::to_string(file.size()) +
@@ -129,12 +132,16 @@ bool InData(uint64_t offset, uint64_t bytes, uint64_t limit) {
 
 class TensorReader {
  public:
-  TensorReader(std::span<const std::byte> data, const std::shared_ptr<const void>& owner)
+  // `base` null: the file has none.
+  TensorReader(std::span<const std::byte> data, const std::shared_ptr<const void>& owner,
+               const Model* base)
       : data_(data),
         limit_(data.size() < kPanelGuardBytes ? 0 : data.size() - kPanelGuardBytes),
-        owner_(owner) {}
+        owner_(owner),
+        base_(base) {}
 
   Result<Tensor> Read(const fbs::Tensor& entry) const {
+    if (base_ != nullptr && View(entry.dtype()) == kBaseDType) return OfBase(entry);
     const std::optional<DType> dtype = DTypeFromName(View(entry.dtype()));
     if (!dtype) return NeedsNewer("its type " + Quoted(View(entry.dtype())));
     if (entry.layout() > fbs::Layout::MAX) return NeedsNewer("its layout");
@@ -151,11 +158,20 @@ class TensorReader {
     Tensor tensor =
         Tensor::View(*dtype, shape, data_.subspan(entry.offset(), *bytes), owner_, layout);
     if (*dtype != DType::kI8) return tensor;
-    return ReadScales(std::move(tensor), entry.scales_offset());
+    return ReadScales(tensor, entry.scales_offset());
   }
 
  private:
-  Result<Tensor> ReadScales(Tensor tensor, uint64_t offset) const {
+  Result<Tensor> OfBase(const fbs::Tensor& entry) const {
+    const std::vector<Node>& nodes = base_->graph.nodes;
+    if (entry.base_node() >= nodes.size() ||
+        entry.base_weight() >= nodes[entry.base_node()].weights.size()) {
+      return InvalidData("its base has no such weight");
+    }
+    return nodes[entry.base_node()].weights[entry.base_weight()].tensor;
+  }
+
+  Result<Tensor> ReadScales(const Tensor& tensor, uint64_t offset) const {
     if (tensor.rank() != 2) return InvalidData("an i8 tensor must have two dimensions");
     // An empty row is no storage, so the number of rows is bounded by nothing yet.
     const auto rows = static_cast<size_t>(tensor.dim(0));
@@ -169,12 +185,14 @@ class TensorReader {
   std::span<const std::byte> data_;
   size_t limit_;
   const std::shared_ptr<const void>& owner_;
+  const Model* base_;
 };
 
 Result<std::vector<Tensor>> ReadTensors(const Sections& sections,
-                                        const std::shared_ptr<const void>& owner) {
+                                        const std::shared_ptr<const void>& owner,
+                                        const Model* base) {
   static_assert(static_cast<Layout>(fbs::Layout::Panels) == Layout::kPanels);
-  const TensorReader reader(sections.data, owner);
+  const TensorReader reader(sections.data, owner, base);
   std::vector<Tensor> tensors;
   tensors.reserve(sections.metadata->tensors()->size());
   for (const fbs::Tensor* entry : *sections.metadata->tensors()) {
@@ -185,12 +203,24 @@ Result<std::vector<Tensor>> ReadTensors(const Sections& sections,
   return tensors;
 }
 
-Status VerifyData(const Sections& sections, const std::vector<Tensor>& tensors) {
+// As they are stored, one per tensor.
+Result<std::span<const uint32_t>> Checksums(const Sections& sections) {
   const uint64_t offset = sections.metadata->checksums_offset();
-  if (!InData(offset, tensors.size() * sizeof(uint32_t), sections.data.size())) {
+  const size_t tensors = sections.metadata->tensors()->size();
+  if (!InData(offset, tensors * sizeof(uint32_t), sections.data.size())) {
     return InvalidData("is damaged: the checksums of its weights lie outside the file");
   }
-  const auto* stored = reinterpret_cast<const uint32_t*>(sections.data.data() + offset);
+  return std::span(reinterpret_cast<const uint32_t*>(sections.data.data() + offset), tensors);
+}
+
+std::string Identity(const Sections& sections, std::span<const uint32_t> checksums) {
+  Sha256 hash;
+  hash.Update(std::as_bytes(std::span(&sections.metadata_checksum, 1)));
+  hash.Update(std::as_bytes(checksums));
+  return std::move(hash).HexDigest();
+}
+
+Status VerifyData(std::span<const uint32_t> stored, const std::vector<Tensor>& tensors) {
   for (size_t i = 0; i < tensors.size(); ++i) {
     const uint32_t checksum = Crc32c(std::as_bytes(tensors[i].scales()), Crc32c(tensors[i].data()));
     if (checksum != stored[i]) {
@@ -363,7 +393,8 @@ Result<TokenizerSpec> ReadTokenizer(const fbs::Tokenizer& stored, Budget& budget
   return spec;
 }
 
-Result<Model> ReadModel(const Sections& sections, const std::vector<Tensor>& tensors) {
+Result<Model> ReadModel(const Sections& sections, const std::vector<Tensor>& tensors,
+                        const Model* base) {
   const fbs::Metadata& metadata = *sections.metadata;
   Budget budget(sections.metadata_bytes);
   Model model;
@@ -374,9 +405,13 @@ Result<Model> ReadModel(const Sections& sections, const std::vector<Tensor>& ten
   TRY(model.labels, CopyStrings(metadata.labels(), budget));
   TRY(model.thresholds, budget.Copy<float>(metadata.thresholds()));
   TRY(model.graph, ReadGraph(*metadata.graph(), tensors, budget));
-  Result<TokenizerSpec> tokenizer = ReadTokenizer(*metadata.tokenizer(), budget);
-  if (!tokenizer) return std::move(tokenizer).error().In("tokenizer");
-  model.tokenizer = *std::move(tokenizer);
+  if (base != nullptr) {
+    model.tokenizer = base->tokenizer;
+  } else {
+    Result<TokenizerSpec> tokenizer = ReadTokenizer(*metadata.tokenizer(), budget);
+    if (!tokenizer) return std::move(tokenizer).error().In("tokenizer");
+    model.tokenizer = *std::move(tokenizer);
+  }
   for (const fbs::Provenance* entry : *metadata.provenance()) {
     TRY(std::string key, budget.Copy(entry->key()));
     TRY(std::string text, budget.Copy(entry->text()));
@@ -386,24 +421,65 @@ Result<Model> ReadModel(const Sections& sections, const std::vector<Tensor>& ten
   return model;
 }
 
-}  // namespace
+Status CheckBase(const fbs::Base* stored, const Model* base) {
+  if (base == nullptr) {
+    if (stored == nullptr) return {};
+    return InvalidData(
+        "is an adapter, which is used beside its base: give that as the model and this file as its "
+        "adapter");
+  }
+  if (stored == nullptr) {
+    return InvalidData("is a whole model and no adapter: use it on its own");
+  }
+  const std::string_view wanted = View(stored->identity());
+  if (wanted == base->identity) return {};
+  constexpr size_t kShown = 12;
+  return InvalidData("is an adapter of another base: it belongs to the file with identity " +
+                     Quoted(wanted.substr(0, kShown)) + ", not to " +
+                     Quoted(base->identity.substr(0, kShown)) + " (thimble inspect shows it)");
+}
 
-Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<const void> owner,
-                           const ReadOptions& options) {
+Result<Model> Parse(std::span<const std::byte> file, const std::shared_ptr<const void>& owner,
+                    const Model* base, const ReadOptions& options) {
   if (reinterpret_cast<uintptr_t>(file.data()) % kDataAlignment != 0) {
     return InvalidArgument("the bytes of a .thimble file must begin at a multiple of 64");
   }
   TRY(const Sections sections, Split(file));
-  TRY(const std::vector<Tensor> tensors, ReadTensors(sections, owner));
-  if (options.verify_data) TRY_VOID(VerifyData(sections, tensors));
-  return ReadModel(sections, tensors);
+  TRY_VOID(CheckBase(sections.metadata->base(), base));
+  TRY(const std::vector<Tensor> tensors, ReadTensors(sections, owner, base));
+  TRY(const std::span<const uint32_t> checksums, Checksums(sections));
+  if (options.verify_data) TRY_VOID(VerifyData(checksums, tensors));
+  TRY(Model model, ReadModel(sections, tensors, base));
+  model.identity = Identity(sections, checksums);
+  return model;
+}
+
+Result<Model> Read(const std::string& path, const Model* base, const ReadOptions& options) {
+  TRY(const MappedFile file, MappedFile::Open(path));
+  Result<Model> model = Parse(file.bytes(), file.owner(), base, options);
+  if (!model) return std::move(model).error().In(path);
+  return model;
+}
+
+}  // namespace
+
+Result<Model> ParseThimble(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const ReadOptions& options) {
+  return Parse(file, owner, nullptr, options);
+}
+
+Result<Model> ParseAdapter(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const Model& base,
+                           const ReadOptions& options) {
+  return Parse(file, owner, &base, options);
+}
+
+Result<Model> ReadAdapter(const std::string& path, const Model& base, const ReadOptions& options) {
+  return Read(path, &base, options);
 }
 
 Result<Model> ReadThimble(const std::string& path, const ReadOptions& options) {
-  TRY(const MappedFile file, MappedFile::Open(path));
-  Result<Model> model = ParseThimble(file.bytes(), file.owner(), options);
-  if (!model) return std::move(model).error().In(path);
-  return model;
+  return Read(path, nullptr, options);
 }
 
 }  // namespace thimble

@@ -8,6 +8,13 @@
 // metadata's checksum is always compared; the weights' only where asked for, since that reads them
 // all.
 //
+// An adapter is a file that holds only what its model has and another one, its base, has not (writer.h). It becomes
+// an ordinary model that shares the base's weights in memory, so that one base serves any number of adapters.
+//
+// Model::identity is the SHA-256, in hexadecimal, of the checksums of the file: that of its metadata, then those of
+// its tensors. It costs nothing to compute, and tells files apart by all that they hold; it guards against mistakes,
+// not against forgery.
+//
 // Bytes may come from anywhere: whatever they are, the result is a model that passes Verify, or one
 // line that says what is wrong.
 #pragma once
@@ -32,7 +39,16 @@ Result<Model> ReadThimble(const std::string& path, const ReadOptions& options = 
 
 // The same from bytes that begin at a multiple of 64 and that `owner` keeps alive (null: the caller
 // promises that they outlive the model, as flash memory does).
-Result<Model> ParseThimble(std::span<const std::byte> file, std::shared_ptr<const void> owner,
+Result<Model> ParseThimble(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner,
+                           const ReadOptions& options = {});
+
+// The same for adapters. kInvalidData: the file is no adapter, or one of another base. The model keeps alive what
+// it shares with `base`, which itself need not live.
+Result<Model> ReadAdapter(const std::string& path, const Model& base,
+                          const ReadOptions& options = {});
+Result<Model> ParseAdapter(std::span<const std::byte> file,
+                           const std::shared_ptr<const void>& owner, const Model& base,
                            const ReadOptions& options = {});
 
 }  // namespace thimble

@@ -1,7 +1,8 @@
-// Any bytes as a .thimble file: a model that can be used and written again, or an error.
+// Any bytes as a .thimble file or as an adapter of one: a model that can be used and written again, or an
+// error.
 //
 // The first byte of the input chooses: even, the rest is a file; odd, the rest is a list of edits
-// (place, value) of a valid file. The metadata's checksum is put right afterwards, or nothing
+// (place, value) of a valid file. Its second bit says whether that is an adapter. The metadata's checksum is put right afterwards, or nothing
 // behind it would ever be reached.
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include "thimble/formats/thimble/crc32c.h"
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/formats/thimble/file_layout.h"
+#include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 
@@ -48,16 +50,31 @@ void Use(const Model& model) {
   THIMBLE_CHECK(*SerializeThimble(*again) == *file);
 }
 
+// The example with another label and other biases.
+std::string ExampleAdapter(const Model& base) {
+  Model model = base;
+  model.labels[0] = "another";
+  for (Node& node : model.graph.nodes) {
+    if (node.op != OpKind::kLinear || node.weights.size() < 2) continue;
+    Tensor& bias = node.weights[1].tensor;
+    bias = Tensor::FromFloats(bias.shape(), std::vector<float>(bias.elements(), 1.0f));
+  }
+  return *SerializeAdapter(model, base);
+}
+
 void Run(std::string_view input) {
   static const std::string kValid = *SerializeThimble(ExampleModel(DType::kI8));
+  static const Model kBase = *Packed(ExampleModel(DType::kI8));
+  static const std::string kAdapter = ExampleAdapter(kBase);
   if (input.empty()) return;
-  const bool edits = (input[0] & 1) != 0;
+  const bool edits = (input[0] & 1) != 0, adapter = (input[0] & 2) != 0;
   input.remove_prefix(1);
-  std::string file = edits ? Edited(kValid, input) : std::string(input);
+  std::string file = edits ? Edited(adapter ? kAdapter : kValid, input) : std::string(input);
   Reseal(file);
   const Tensor aligned =
       Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())}, std::as_bytes(std::span(file)));
-  const Result<Model> model = ParseThimble(aligned.data(), nullptr);
+  const Result<Model> model = adapter ? ParseAdapter(aligned.data(), nullptr, kBase)
+                                      : ParseThimble(aligned.data(), nullptr);
   if (model.has_value()) Use(*model);
 }
 

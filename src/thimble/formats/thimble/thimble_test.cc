@@ -296,6 +296,153 @@ TEST(Thimble, SaysWhenANewerProgramIsNeeded) {
   EXPECT_THAT(ErrorOf(Parse(Patched(file, "gelu", "gelx"))), HasSubstr("newer"));
 }
 
+// --- Adapters
+
+// The example for another task: one bias changed, another head.
+Model OtherTask(const Model& base) {
+  Model model = base;
+  model.task = Task::kSingleLabel;
+  model.labels = {"up", "down"};
+  model.thresholds.clear();
+  model.provenance = {{"source", "an adapter"}};
+  Graph& graph = model.graph;
+  graph.nodes[5].weights[1].tensor = Tensor::FromFloats({18}, std::vector<float>(18, 0.25f));
+  EXPECT_EQ(graph.nodes[5].name, "query");
+  Node& head = graph.nodes.back();
+  EXPECT_EQ(head.name, "decoder");
+  head.weights = {{"head.weight", Tensor::FromFloats({2, 6}, std::vector<float>(12, 0.5f))}};
+  graph.values[Index(head.output)].type.width = 2;
+  return model;
+}
+
+std::string AdapterOf(const Model& model, const Model& base) {
+  Result<std::string> file = SerializeAdapter(model, base);
+  EXPECT_TRUE(file.has_value()) << file.error().message();
+  return *std::move(file);
+}
+
+Result<Model> ParseBeside(std::string_view file, const Model& base,
+                          const ReadOptions& options = {}) {
+  auto bytes = std::make_shared<Bytes>(file);
+  const std::span<const std::byte> span = bytes->span();
+  return ParseAdapter(span, std::move(bytes), base, options);
+}
+
+TEST_P(RoundTrip, KeepsAnAdapter) {
+  const Model base = *Parse(Serialize(ExampleModel(GetParam())));
+  const Model model = OtherTask(base);
+  const std::string file = AdapterOf(model, base);
+  const Result<Model> read = ParseBeside(file, base, {.verify_data = true});
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  EXPECT_EQ(Serialize(*read), Serialize(model)) << "the same model, whole";
+  EXPECT_EQ(AdapterOf(*read, base), file);
+  EXPECT_EQ(read->tokenizer, base.tokenizer);
+  EXPECT_NE(read->identity, base.identity);
+}
+
+TEST_P(RoundTrip, SharesTheWeightsOfTheBase) {
+  const std::string whole = Serialize(ExampleModel(GetParam()));
+  const Model base = *Parse(whole);
+  const Model model = OtherTask(base);
+  const std::string file = AdapterOf(model, base);
+  const Result<Model> read = ParseBeside(file, base);
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  for (const Node& node : read->graph.nodes) {
+    for (size_t i = 0; i < node.weights.size(); ++i) {
+      const bool own = node.name == "decoder" || (node.name == "query" && i == 1);
+      EXPECT_EQ(node.weights[i].tensor.SameAs(WeightOf(base, node.name, i)), !own) << node.name;
+    }
+  }
+  // 18 and 2 x 6 numbers, in panels and padded to 64 bytes, and the guard.
+  const size_t data = 128 + 6 * 16 * 4 + 64 + kPanelGuardBytes;
+  EXPECT_LE(file.size() - DataBegin(MetadataBytes(file)), data);
+}
+
+TEST(Adapter, OutlivesItsBase) {
+  const auto read = [] {
+    const Model base = *Parse(Serialize(ExampleModel()));
+    return *ParseBeside(AdapterOf(OtherTask(base), base), base);
+  }();
+  EXPECT_EQ(WeightOf(read, "words").ToFloats(), WeightOf(ExampleModel(), "words").ToFloats());
+}
+
+TEST(Adapter, MayBeTheBaseOfAnother) {
+  const Model base = *Parse(Serialize(ExampleModel()));
+  const Model first = *ParseBeside(AdapterOf(OtherTask(base), base), base);
+  Model second = first;
+  second.labels = {"left", "right"};
+  const Result<Model> read = ParseBeside(AdapterOf(second, first), first, {.verify_data = true});
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  EXPECT_EQ(read->labels, second.labels);
+  EXPECT_TRUE(WeightOf(*read, "decoder").SameAs(WeightOf(first, "decoder")));
+}
+
+TEST(Adapter, IsRefusedWhereItDoesNotBelong) {
+  const Model base = *Parse(Serialize(ExampleModel()));
+  const std::string file = AdapterOf(OtherTask(base), base);
+  EXPECT_THAT(ErrorOf(Parse(file)), HasSubstr("is an adapter"));
+  EXPECT_THAT(ErrorOf(ParseBeside(Serialize(base), base)), HasSubstr("is a whole model"));
+
+  // Other weights of the same shapes, and other metadata with the same weights.
+  Model weights = ExampleModel();
+  weights.graph.nodes[5].weights[1].tensor = Tensor::FromFloats({18}, std::vector<float>(18, 2.0f));
+  Model labels = ExampleModel();
+  labels.labels[0] = "another";
+  for (const Model& other : {weights, labels, ExampleModel(DType::kF16)}) {
+    const Model wrong = *Parse(Serialize(other));
+    EXPECT_THAT(ErrorOf(ParseBeside(file, wrong)),
+                testing::AllOf(HasSubstr("another base"), HasSubstr(base.identity.substr(0, 12)),
+                               HasSubstr(wrong.identity.substr(0, 12))));
+  }
+  EXPECT_EQ(ErrorOf(ParseBeside(file, *Parse(Serialize(ExampleModel())))), "no error");
+}
+
+TEST(Adapter, NeedsABaseFromAFileWithItsTokenizer) {
+  const Model base = *Parse(Serialize(ExampleModel()));
+  EXPECT_FALSE(SerializeAdapter(OtherTask(base), ExampleModel()).has_value());
+  Model other = OtherTask(base);
+  other.tokenizer.lower_case = !other.tokenizer.lower_case;
+  const auto refused = SerializeAdapter(other, base);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message(), HasSubstr("tokenizer"));
+}
+
+TEST(Adapter, FindsDamagedWeightsOfItsBase) {
+  std::string whole = Serialize(ExampleModel());
+  const Model base = *Parse(whole);
+  const std::string file = AdapterOf(OtherTask(base), base);
+  whole[DataBegin(MetadataBytes(whole))] ^= 1;
+  const Model damaged = *Parse(whole);
+  EXPECT_EQ(ErrorOf(ParseBeside(file, damaged)), "no error");
+  EXPECT_THAT(ErrorOf(ParseBeside(file, damaged, {.verify_data = true})), HasSubstr("tensor 0"));
+}
+
+TEST(Adapter, RefusesEveryTruncation) {
+  const Model base = *Parse(Serialize(ExampleModel()));
+  const std::string file = AdapterOf(OtherTask(base), base);
+  for (size_t size = 0; size < file.size(); ++size) {
+    ASSERT_NE(ErrorOf(ParseBeside(file.substr(0, size), base)), "no error") << size;
+  }
+}
+
+TEST(Adapter, SurvivesEveryFlippedBitUnderAFittingChecksum) {
+  const Model base = *Parse(Serialize(ExampleModel(DType::kI8)));
+  std::string file = AdapterOf(OtherTask(base), base);
+  size_t refused = 0;
+  for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
+    const auto mask = static_cast<char>(1 << (bit % 8));
+    file[bit / 8] ^= mask;
+    const Result<Model> model = ParseBeside(Resealed(file), base);
+    if (model.has_value()) {
+      EXPECT_TRUE(SerializeThimble(*model).has_value()) << bit;
+    } else {
+      ++refused;
+    }
+    file[bit / 8] ^= mask;
+  }
+  EXPECT_GT(refused, size_t{1000});
+}
+
 // --- Files that our writer does not write
 
 struct Forged {

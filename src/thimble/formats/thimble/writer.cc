@@ -46,28 +46,42 @@ Tensor Convert(const Tensor& tensor, const Form& form) {
   return form.layout == Layout::kPanels ? PackPanels(converted) : UnpackPanels(converted);
 }
 
+// A weight of the base, by the indices of its node and of itself.
+struct BaseWeight {
+  uint32_t node = 0, weight = 0;
+};
+
 // A tensor of the file: what to store, in which form, and where.
 struct Entry {
   Tensor source;
   Form form;
+  std::optional<BaseWeight> base;  // there, and not here
   size_t offset = 0, bytes = 0, scales_offset = 0;
 };
 
 // The data section, laid out before anything is converted.
 class DataPlan {
  public:
+  // `base` null: the file has none.
+  explicit DataPlan(const Model* base) {
+    if (base == nullptr) return;
+    for (uint32_t n = 0; n < base->graph.nodes.size(); ++n) {
+      const Node& node = base->graph.nodes[n];
+      for (uint32_t w = 0; w < node.weights.size(); ++w) {
+        const Tensor& tensor = node.weights[w].tensor;
+        of_base_.emplace(tensor.data().data(), std::pair(tensor, BaseWeight{n, w}));
+      }
+    }
+  }
+
   // Index of the tensor; the same for constants that share storage and form.
   size_t Add(const Tensor& source, const Form& form) {
     std::vector<size_t>& candidates = by_address_[source.data().data()];
     for (const size_t i : candidates) {
       if (entries_[i].source.SameAs(source) && entries_[i].form == form) return i;
     }
-    Entry entry{source, form};
-    const std::optional<size_t> bytes = StorageBytes(form.dtype, source.shape(), form.layout);
-    THIMBLE_CHECK(bytes.has_value());
-    entry.bytes = *bytes;
-    entry.offset = Take(entry.bytes);
-    if (form.dtype == DType::kI8) entry.scales_offset = Take(source.scales().size_bytes());
+    Entry entry{source, form, OfBase(source, form)};
+    if (!entry.base) Place(entry);
     entries_.push_back(std::move(entry));
     candidates.push_back(entries_.size() - 1);
     return entries_.size() - 1;
@@ -80,10 +94,29 @@ class DataPlan {
   }
 
  private:
+  std::optional<BaseWeight> OfBase(const Tensor& source, const Form& form) const {
+    const auto found = of_base_.find(source.data().data());
+    if (found == of_base_.end()) return std::nullopt;
+    const auto& [tensor, place] = found->second;
+    const bool same = tensor.SameAs(source) && tensor.scales().data() == source.scales().data() &&
+                      Form{tensor.dtype(), tensor.layout()} == form;
+    return same ? std::optional(place) : std::nullopt;
+  }
+
+  void Place(Entry& entry) {
+    const Form& form = entry.form;
+    const std::optional<size_t> bytes = StorageBytes(form.dtype, entry.source.shape(), form.layout);
+    THIMBLE_CHECK(bytes.has_value());
+    entry.bytes = *bytes;
+    entry.offset = Take(entry.bytes);
+    if (form.dtype == DType::kI8) entry.scales_offset = Take(entry.source.scales().size_bytes());
+  }
+
   size_t Take(size_t bytes) { return std::exchange(end_, end_ + RoundUp(bytes, kDataAlignment)); }
 
   std::vector<Entry> entries_;
   std::map<const std::byte*, std::vector<size_t>> by_address_;
+  std::map<const std::byte*, std::pair<Tensor, BaseWeight>> of_base_;
   size_t end_ = 0;
 };
 
@@ -123,7 +156,8 @@ class AttributeWriter {
 class MetadataWriter {
  public:
   // Adds the constants to `plan` as it meets them.
-  MetadataWriter(const Model& model, DataPlan& plan) : model_(model), plan_(plan) {}
+  MetadataWriter(const Model& model, const Model* base, DataPlan& plan)
+      : model_(model), base_(base), plan_(plan) {}
 
   flatbuffers::DetachedBuffer Write() && {
     const auto graph = WriteGraph();
@@ -133,11 +167,13 @@ class MetadataWriter {
     for (const auto& [key, text] : model_.provenance) {
       provenance.push_back(fbs::CreateProvenance(fbb_, Text(key), Text(text)));
     }
+    flatbuffers::Offset<fbs::Base> base;
+    if (base_ != nullptr) base = fbs::CreateBase(fbb_, Text(base_->identity));
     const auto metadata = fbs::CreateMetadata(
         fbb_, kThimbleMajor, kThimbleMinor, Text(model_.architecture),
         SharedText(TaskName(model_.task)), fbb_.CreateVectorOfStrings(model_.labels),
         fbb_.CreateVector(model_.thresholds), graph, tokenizer, fbb_.CreateVector(provenance),
-        tensors, plan_.data_bytes(), plan_.checksums_offset());
+        tensors, plan_.data_bytes(), plan_.checksums_offset(), base);
     fbs::FinishSizePrefixedMetadataBuffer(fbb_, metadata);
     return fbb_.Release();
   }
@@ -153,6 +189,7 @@ class MetadataWriter {
 
   flatbuffers::Offset<flatbuffers::Vector<int32_t>> Ids(const std::vector<ValueId>& ids) {
     std::vector<int32_t> numbers;
+    numbers.reserve(ids.size());
     for (const ValueId id : ids) numbers.push_back(static_cast<int32_t>(id));
     return fbb_.CreateVector(numbers);
   }
@@ -195,6 +232,12 @@ class MetadataWriter {
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Tensor>>> WriteTensors() {
     Offsets<fbs::Tensor> tensors;
     for (const Entry& entry : plan_.entries()) {
+      if (entry.base) {
+        tensors.push_back(fbs::CreateTensor(fbb_, SharedText(kBaseDType),
+                                            fbb_.CreateVector(Shape()), {}, 0, 0, 0,
+                                            entry.base->node, entry.base->weight));
+        continue;
+      }
       tensors.push_back(fbs::CreateTensor(fbb_, SharedText(DTypeName(entry.form.dtype)),
                                           fbb_.CreateVector(entry.source.shape()),
                                           static_cast<fbs::Layout>(entry.form.layout), entry.offset,
@@ -204,7 +247,8 @@ class MetadataWriter {
   }
 
   flatbuffers::Offset<fbs::Tokenizer> WriteTokenizer() {
-    const TokenizerSpec& spec = model_.tokenizer;
+    const TokenizerSpec none;
+    const TokenizerSpec& spec = base_ != nullptr ? none : model_.tokenizer;
     std::string text;
     std::vector<uint32_t> ends;
     for (const std::string& piece : spec.pieces) {
@@ -229,6 +273,7 @@ class MetadataWriter {
   }
 
   const Model& model_;
+  const Model* base_;  // null: none
   DataPlan& plan_;
   flatbuffers::FlatBufferBuilder fbb_;
 };
@@ -247,13 +292,14 @@ Status WriteData(const DataPlan& plan, const Sink& sink) {
   std::vector<uint32_t> checksums;
   for (const Entry& entry : plan.entries()) {
     const Tensor tensor = Convert(entry.source, entry.form);
-    THIMBLE_CHECK(tensor.data().size() == entry.bytes);
     const std::span<const std::byte> scales = std::as_bytes(tensor.scales());
+    checksums.push_back(Crc32c(scales, Crc32c(tensor.data())));
+    if (entry.base) continue;
+    THIMBLE_CHECK(tensor.data().size() == entry.bytes);
     TRY_VOID(sink(tensor.data()));
     TRY_VOID(Pad(tensor.data().size(), sink));
     TRY_VOID(sink(scales));
     TRY_VOID(Pad(scales.size(), sink));
-    checksums.push_back(Crc32c(scales, Crc32c(tensor.data())));
   }
   const std::span<const std::byte> table = std::as_bytes(std::span(checksums));
   TRY_VOID(sink(table));
@@ -279,12 +325,24 @@ Status CheckWritable(const Model& model) {
   return {};
 }
 
-Status Write(const Model& model, const Sink& sink) {
+Status CheckBase(const Model& model, const Model* base) {
+  if (base == nullptr) return {};
+  if (base->identity.empty()) {
+    return InvalidArgument("the base of an adapter must have been read from a .thimble file");
+  }
+  if (!(model.tokenizer == base->tokenizer)) {
+    return InvalidArgument("an adapter has the tokenizer of its base, and this one has another");
+  }
+  return {};
+}
+
+Status Write(const Model& model, const Model* base, const Sink& sink) {
   TRY_VOID(Verify(model.graph));
   TRY_VOID(VerifyModel(model));
   TRY_VOID(CheckWritable(model));
-  DataPlan plan;
-  const flatbuffers::DetachedBuffer metadata = MetadataWriter(model, plan).Write();
+  TRY_VOID(CheckBase(model, base));
+  DataPlan plan(base);
+  const flatbuffers::DetachedBuffer metadata = MetadataWriter(model, base, plan).Write();
   const auto bytes = std::as_bytes(std::span(metadata.data(), metadata.size()));
   const uint32_t checksum = Crc32c(bytes);
   TRY_VOID(sink(bytes));
@@ -293,12 +351,10 @@ Status Write(const Model& model, const Sink& sink) {
   return WriteData(plan, sink);
 }
 
-}  // namespace
-
-Status WriteThimble(const Model& model, const std::string& path) {
+Status WriteFile(const Model& model, const Model* base, const std::string& path) {
   TRY(AtomicFile file, AtomicFile::Create(path));
   Status written =
-      Write(model, [&](std::span<const std::byte> bytes) { return file.Append(bytes); });
+      Write(model, base, [&](std::span<const std::byte> bytes) { return file.Append(bytes); });
   if (!written) {
     return written.error().code() == ErrorCode::kIo ? std::move(written)
                                                     : Status(std::move(written).error().In(path));
@@ -306,13 +362,29 @@ Status WriteThimble(const Model& model, const std::string& path) {
   return file.Commit();
 }
 
-Result<std::string> SerializeThimble(const Model& model) {
+Result<std::string> Serialize(const Model& model, const Model* base) {
   std::string file;
-  TRY_VOID(Write(model, [&](std::span<const std::byte> bytes) {
+  TRY_VOID(Write(model, base, [&](std::span<const std::byte> bytes) {
     file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return Status();
   }));
   return file;
+}
+
+}  // namespace
+
+Status WriteThimble(const Model& model, const std::string& path) {
+  return WriteFile(model, nullptr, path);
+}
+
+Result<std::string> SerializeThimble(const Model& model) { return Serialize(model, nullptr); }
+
+Status WriteAdapter(const Model& model, const Model& base, const std::string& path) {
+  return WriteFile(model, &base, path);
+}
+
+Result<std::string> SerializeAdapter(const Model& model, const Model& base) {
+  return Serialize(model, &base);
 }
 
 }  // namespace thimble

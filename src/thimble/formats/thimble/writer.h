@@ -4,6 +4,10 @@
 //
 // Constants that share storage are stored once for each form in which they are used. Reading a file
 // and writing the model again gives the same bytes.
+//
+// An adapter holds what a model has and another one, its base, has not: whatever shares storage with the base, in the
+// form that the model needs, is left out. What kind of adapter it is, the format does not ask: low-rank matrices and
+// a head (passes/lora.h), a head alone, other biases.
 #pragma once
 
 #include <string>
@@ -19,5 +23,10 @@ Status WriteThimble(const Model& model, const std::string& path);
 
 // The bytes of the same file.
 Result<std::string> SerializeThimble(const Model& model);
+
+// The same for an adapter. `base` is as ReadThimble or ReadAdapter gave it. kInvalidArgument: it is not, or the model
+// has another tokenizer.
+Status WriteAdapter(const Model& model, const Model& base, const std::string& path);
+Result<std::string> SerializeAdapter(const Model& model, const Model& base);
 
 }  // namespace thimble
