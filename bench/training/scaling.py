@@ -58,7 +58,7 @@ def measure(options, folder):
 def measure_sums(options, models):
     rows = []
     for ranks in (2, 4):
-        for mib in sorted({1, *(round(m["bytes"] / 2**20) for m in models)}):
+        for mib in sorted({0.001, 1, *(round(m["bytes"] / 2**20) for m in models)}):
             out = subprocess.run([options.sum_bench, str(ranks), str(mib)], check=True, capture_output=True, text=True)
             rows.append((ranks, mib, json.loads(out.stdout)))
     return rows
@@ -84,6 +84,17 @@ def cost_rows(models):
     return rows
 
 
+def fixed_batch(models, texts):
+    """Per model and network, how many machines share so many texts before the exchange takes half of the time."""
+    parts = []
+    for model in models:
+        compute = model["tokens"] / statistics.median(model["rates"]["1 process, 2 threads"])
+        for network, rate, latency in NETWORKS:
+            machines = texts / compare.BATCH * compute / exchange_seconds(model["bytes"], MACHINES[-1], rate, latency)
+            parts.append(f"{machines:.0f} ({model['title'].split(',')[0]}, {network})")
+    return ", ".join(parts)
+
+
 def report(models, sums, options):
     ways = []
     for model in models:
@@ -98,8 +109,9 @@ def report(models, sums, options):
             .replace("{{machine}}", f"{datetime.date.today()}, {compare.processor()}, 2 cores, loopback, "
                                     f"{options.rounds} rounds of {options.steps} steps, batches of {compare.BATCH} texts")
             .replace("{{ways}}", "\n".join(ways))
-            .replace("{{sums}}", "\n".join(f"| {ranks} | {mib} | {1e3 * s['seconds']:.1f} | "
+            .replace("{{sums}}", "\n".join(f"| {ranks} | {mib:g} | {1e3 * s['seconds']:.1f} | "
                                            f"{s['gigabytes_per_s']:.2f} |" for ranks, mib, s in sums))
+            .replace("{{fixed}}", fixed_batch(models, 256))
             .replace("{{costs}}", "\n".join(cost_rows(models))))
 
 
