@@ -1,11 +1,7 @@
 """Adapters: trained beside a frozen model, used beside it, merged into it; what is refused."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import time
 
 import support
 
@@ -153,15 +149,7 @@ class Adapter(support.TestCase):
         self.run_quietly(*self.call(epochs=40))
         killed = self.folder / "killed.thimble"
         call = self.call("--checkpoint-every", "0", output=killed, epochs=40)
-        process = subprocess.Popen([support.THIMBLE, *map(str, call)], stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)
-        checkpoint = str(killed) + ".checkpoint"
-        deadline = time.time() + support.TIMEOUT_SECONDS
-        while not os.path.exists(checkpoint) and time.time() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        self.assertFalse(killed.exists())
+        self.kill_at_first_checkpoint(call, killed)
         for other in (["--adapter-alpha", "8"], ["--adapter-targets", "query,key"]):
             result = support.run(*call, "--resume", *other)
             self.assertEqual(result.returncode, 2, other)

@@ -164,8 +164,16 @@ class OtherHeads(support.TestCase):
         spans = [(a["start"], a["end"]) for a in more["answers"]]
         self.assertEqual(len(set(spans)), 3)
         self.assertEqual(spans[0], (predicted["start"], predicted["end"]))
-        silent = json.loads(self.succeed("predict", model, "-", "--json", "--jsonl", "--no-answer", stdin=question))
-        self.assertIn(silent["answer"], ("", predicted["answer"]))
+        for text in ("thimble", "a thimble fits", "fits", "tiny transformer fits a thimble ."):
+            line = json.dumps({"question": "a thimble", "context": text})
+            silent, plain = (json.loads(self.succeed("predict", model, "-", "--json", "--jsonl", "--logits", *more,
+                                                     stdin=line)) for more in (["--no-answer"], []))
+            start, end = plain["logits"]["start"], plain["logits"]["end"]
+            context_tokens = range(4, len(start) - 1)  # behind [CLS] a thimble [SEP]
+            best = max(start[s] + end[e] for s in context_tokens for e in context_tokens if e >= s)
+            nothing = start[0] + end[0] > best
+            self.assertEqual(silent["answer"], "" if nothing else plain["answer"])
+            self.assertNotEqual(plain["answer"], "")
         found = len(context.encode()[:predicted["start"]].decode())
         rows = [{"id": "1", "question": "what fits ?", "context": context,
                  "answers": [{"text": predicted["answer"], "answer_start": found}]},

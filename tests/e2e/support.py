@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -37,6 +38,16 @@ def shared(path):
 
 
 class TestCase(unittest.TestCase):
+    def kill_at_first_checkpoint(self, call, output):
+        """Starts a training run that writes `output`, and kills it once it has a checkpoint."""
+        process = subprocess.Popen([THIMBLE, *map(str, call)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + TIMEOUT_SECONDS
+        while not os.path.exists(f"{output}.checkpoint") and time.time() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        self.assertFalse(output.exists())
+
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="thimble-e2e-"))
         self.addCleanup(shutil.rmtree, self.folder)

@@ -104,15 +104,7 @@ class Train(TrainingCase):
         whole = self.weights(self.model)
         killed = self.folder / "killed.thimble"
         call = self.call("--checkpoint-every", "0", output=killed, epochs=40)
-        process = subprocess.Popen([support.THIMBLE, *map(str, call)], stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)
-        checkpoint = str(killed) + ".checkpoint"
-        deadline = time.time() + support.TIMEOUT_SECONDS
-        while not os.path.exists(checkpoint) and time.time() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        self.assertFalse(killed.exists())
+        self.kill_at_first_checkpoint(call, killed)
         result = self.run_quietly(*call, "--resume")
         self.assertIn("going on from step", result.stderr.decode())
         self.assertEqual(self.weights(killed), whole)

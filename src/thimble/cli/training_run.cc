@@ -92,7 +92,6 @@ class Run {
   Run(TrainingCall call, Collective& ranks) : o_(std::move(call)), ranks_(ranks) {}
 
   Status Execute() {
-    UsageMeter meter(o_.energy);
     TRY_VOID(CheckCall());
     if (!o_.teacher.empty()) {
       TRY(teacher_, OpenModel(o_.teacher));
@@ -130,6 +129,7 @@ class Run {
     }
     TRY_VOID(Fingerprint(examples));
 
+    UsageMeter meter(o_.energy);  // of ranks other than 0; rank 0's is the console's
     std::optional<TrainingConsole> console;
     if (IsMain()) {
       console.emplace(o_.output + ".log.jsonl", o_.trainer.resume, o_.energy);
@@ -179,7 +179,11 @@ class Run {
     if (!IsMain()) others[0] = usage.cpu_seconds;
     if (!IsMain() && !usage.measured) others[1] = usage.joules;
     TRY_VOID(ranks_.Sum(others));
-    if (IsMain()) console->AddUsage({.cpu_seconds = others[0], .joules = others[1]});
+    if (IsMain()) {
+      // Energy of others is sent only where it is an estimate.
+      console->AddUsage(
+          {.cpu_seconds = others[0], .joules = others[1], .measured = others[1] == 0});
+    }
     return {};
   }
 
@@ -347,8 +351,6 @@ class Run {
     json j = RecipeJson();
     j["data"] = data_sha256_;
     j["teacher"] = teacher_key_;
-    j["layer_map"] = o_.layer_map;
-    j["relation_heads"] = o_.distill.relation_heads;
     j["whole_words"] = o_.whole_words;
     o_.trainer.fingerprint = j.dump();
     return {};
