@@ -12,8 +12,8 @@
 namespace thimble {
 
 struct EnergyModel {
-  // Of one busy logical core with its share of memory, cooling not included. 3.5 W is what Cloud Carbon
-  // Footprint gives as the average of a cloud's servers at full load.
+  // Of one busy logical core, without memory and cooling. 3.5 W is what Cloud Carbon Footprint gives for a virtual
+  // processor of Amazon's cloud at full load.
   double watts_per_core = 3.5;
   // Grams of CO2 equivalent per kWh. 480 is the world's average of 2023 (Ember, Global Electricity Review 2024).
   double grid_co2 = 480;
