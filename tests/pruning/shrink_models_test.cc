@@ -26,8 +26,7 @@ class ShrinkModels : public testing::TestWithParam<SmallModel> {
 std::vector<std::vector<float>> ByRuntime(const Graph& graph) {
   const Result<Graph> packed = ThroughFile(graph, "");
   EXPECT_TRUE(packed.has_value()) << packed.error().message();
-  Result<Session> session =
-      Session::Create(*packed, {.outputs = {"last_hidden_state", "logits"}});
+  Result<Session> session = Session::Create(*packed, {.outputs = {"last_hidden_state", "logits"}});
   EXPECT_TRUE(session.has_value()) << session.error().message();
   const SmallBatch b;
   Batch batch;
@@ -130,7 +129,9 @@ TEST_P(ShrinkModels, ShrinksAgain) {
   const Graph direct = Shrunk(graph, both);
   EXPECT_EQ(Print(twice), Print(direct));
   EXPECT_EQ(WeightsSha256(twice), WeightsSha256(direct));
-  EXPECT_LE(Difference(Reference(Shrunk(twice, Nothing(twice))), Reference(Masked(twice, Nothing(twice)))), 1e-6);
+  EXPECT_LE(Difference(Reference(Shrunk(twice, Nothing(twice))),
+                       Reference(Masked(twice, Nothing(twice)))),
+            1e-6);
 }
 
 TEST_P(ShrinkModels, WeightsThatWereSharedStillAre) {
@@ -160,7 +161,8 @@ TEST_P(ShrinkModels, RunsFromItsFile) {
   ASSERT_TRUE(packed.has_value());
   for (const std::vector<Kept>& kept : {SomeUnits(graph, 8), Nothing(graph)}) {
     const Graph shrunk = Shrunk(*packed, kept);
-    EXPECT_EQ(WeightsSha256(*ThroughFile(Shrunk(graph, kept), "")), WeightsSha256(*ThroughFile(shrunk, "")));
+    EXPECT_EQ(WeightsSha256(*ThroughFile(Shrunk(graph, kept), "")),
+              WeightsSha256(*ThroughFile(shrunk, "")));
     EXPECT_LE(Difference(ByRuntime(shrunk), Reference(Masked(graph, kept))), 2e-5);
     const Result<Graph> again = ThroughFile(shrunk, "");
     ASSERT_TRUE(again.has_value()) << again.error().message();

@@ -32,8 +32,8 @@ std::vector<std::vector<float>> Execute(const Graph& graph, ExecutorOptions opti
   const at::Tensor gradients = at::zeros_like(parameters.values());
   const ValueId wanted[] = {graph.FindOutput("last_hidden_state")->value,
                             graph.FindOutput("logits")->value};
-  const auto values = executor->Run(
-      MakeBatch(), wanted, {.gradients = gradients, .sequence_keys = dropout_keys});
+  const auto values =
+      executor->Run(MakeBatch(), wanted, {.gradients = gradients, .sequence_keys = dropout_keys});
   EXPECT_TRUE(values.has_value()) << values.error().message();
   (*values)[1].sum().backward();
   EXPECT_GT(gradients.abs().sum().item<float>(), 0);

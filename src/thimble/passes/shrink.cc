@@ -82,9 +82,8 @@ class Shrinker {
     if (!seen_.insert(k.structure).second) return InvalidArgument("it is named twice");
     for (size_t i = 0; i < k.units.size(); ++i) {
       if (k.units[i] < 0 || k.units[i] >= s->units || (i > 0 && k.units[i] <= k.units[i - 1])) {
-        return InvalidArgument("units to keep must rise and be below " +
-                               std::to_string(s->units) + ", but there is " +
-                               std::to_string(k.units[i]));
+        return InvalidArgument("units to keep must rise and be below " + std::to_string(s->units) +
+                               ", but there is " + std::to_string(k.units[i]));
       }
     }
     if (k.units.empty() && k.consumer_weight) {
@@ -93,7 +92,8 @@ class Shrinker {
     const bool all = static_cast<int64_t>(k.units.size()) == s->units;
     if (all && !k.consumer_weight) return {};
     if (k.units.empty() && !s->removable) {
-      return Unsupported("what it gives is not added to a residual, so it cannot go as a whole; keep a unit");
+      return Unsupported(
+          "what it gives is not added to a residual, so it cannot go as a whole; keep a unit");
     }
     std::vector<Structure::Place> places{{s->producers, s->consumer}};
     places.insert(places.end(), s->tied.begin(), s->tied.end());
@@ -149,9 +149,8 @@ class Shrinker {
     const Node& consumer = graph_.nodes[place.consumer];
     const auto width = static_cast<size_t>(OutputWidth(place.consumer));
     const auto add = std::find_if(work_.nodes.begin(), work_.nodes.end(), [&](const Node& node) {
-      return node.op == OpKind::kAdd &&
-             std::find(node.inputs.begin(), node.inputs.end(), consumer.output) !=
-                 node.inputs.end();
+      return node.op == OpKind::kAdd && std::find(node.inputs.begin(), node.inputs.end(),
+                                                  consumer.output) != node.inputs.end();
     });
     const ValueId residual = add->inputs[add->inputs[0] == consumer.output ? 1 : 0];
     if (s.kind == StructureKind::kHeads) {
@@ -161,7 +160,8 @@ class Shrinker {
     if (consumer.weights.size() == 2) {
       bias = consumer.weights[1];
     } else {
-      bias.tensor = Tensor::FromFloats({OutputWidth(place.consumer)}, std::vector<float>(width, 0.0f));
+      bias.tensor =
+          Tensor::FromFloats({OutputWidth(place.consumer)}, std::vector<float>(width, 0.0f));
     }
     Tensor& ones = ones_[s.name];
     if (ones.rank() != 1 || ones.dim(0) == 0) {
@@ -206,9 +206,8 @@ class Shrinker {
                                  const Rest& rest) {
     const Shape shape{t.dim(0), static_cast<int64_t>(rest.columns->size())};
     if (weight.shape() != shape || !IsFloat(weight)) {
-      return InvalidArgument("the new weight of " + node.name + " is " +
-                             ShapeText(weight.shape()) + " " +
-                             std::string(DTypeName(weight.dtype())) + ", must be floats " +
+      return InvalidArgument("the new weight of " + node.name + " is " + ShapeText(weight.shape()) +
+                             " " + std::string(DTypeName(weight.dtype())) + ", must be floats " +
                              ShapeText(shape));
     }
     const Tensor flat = weight.layout() == Layout::kPanels ? UnpackPanels(weight) : weight;

@@ -93,7 +93,7 @@ class Finder {
         const std::string source =
             from ? std::string(GetOp(graph_.nodes[*from].op).name) : "an input";
         return Fixed(std::string("its ") + kRoles[i] + " come from " + source +
-                                    ", not from a linear" + AdapterHint(from));
+                     ", not from a linear" + AdapterHint(from));
       }
       if (reads_[Index(node.inputs[i])] != 1) {
         return Fixed(std::string("its ") + kRoles[i] + " are read by others too");
@@ -192,10 +192,10 @@ Found Find(const Graph& graph) {
       }
     }
     if (!alike || other) {
-      const std::string reason =
-          other ? "it shares a weight with " + graph.nodes[other->node].name +
-                      ", which cannot be cut alike"
-                : "it shares its weights with a layer of other heads";
+      const std::string reason = other
+                                     ? "it shares a weight with " + graph.nodes[other->node].name +
+                                           ", which cannot be cut alike"
+                                     : "it shares its weights with a layer of other heads";
       for (const size_t place : places) {
         candidates[place].structure.reset();
         candidates[place].reason = reason;

@@ -97,8 +97,7 @@ Graph Masked(Graph graph, const Structure& s, const std::vector<int64_t>& units)
 TEST(FindStructures, HeadsOfValuesAndQueriesMayDifferInWidth) {
   Maker m;
   const ValueId x = m.Start();
-  const Graph graph =
-      m.Finish(m.Sum("add", x, m.Linear("out", m.Attention("attend", x), 8)));
+  const Graph graph = m.Finish(m.Sum("add", x, m.Linear("out", m.Attention("attend", x), 8)));
   const auto found = FindStructures(graph);
   ASSERT_EQ(Names(found), std::vector<std::string>{"attend"});
   EXPECT_EQ(found[0].kind, StructureKind::kHeads);
@@ -136,9 +135,9 @@ TEST(FindStructures, ALinearMayBeCutOnBothSides) {
   EXPECT_FALSE(found[0].removable);  // an activation reads what it gives
   EXPECT_TRUE(found[1].removable);
   const std::vector<float> updated(3 * 6, 0.25f);
-  const Result<Graph> shrunk =
-      Shrink(graph, {{{"in", {0, 2, 4}, Tensor::FromFloats({6, 3}, updated)},
-                      {"middle", {1, 5}, std::nullopt}}});
+  const Result<Graph> shrunk = Shrink(
+      graph,
+      {{{"in", {0, 2, 4}, Tensor::FromFloats({6, 3}, updated)}, {"middle", {1, 5}, std::nullopt}}});
   ASSERT_TRUE(shrunk.has_value()) << shrunk.error().message();
   EXPECT_EQ(shrunk->FindNode("middle")->weights[0].tensor.shape(), (Shape{2, 3}));
   EXPECT_EQ(shrunk->FindNode("middle")->weights[0].tensor.floats()[5], 0.25f);
@@ -173,7 +172,9 @@ TEST(FindStructures, SaysWhyOneIsFixed) {
   y = m.Sum("add1", m.Linear("out1", m.Attend("shared_q", q, m.Linear("k", y, 8), q), 8), y);
   const ValueId a = m.Attend("bare", m.Linear("q2", y, 8), m.Linear("k2", y, 8), y);
   y = m.Sum("add2", m.Linear("out2", a, 8), y);
-  y = m.Sum("add3", m.Attend("unread", m.Linear("q3", y, 8), m.Linear("k3", y, 8), m.Linear("v3", y, 8)), y);
+  y = m.Sum("add3",
+            m.Attend("unread", m.Linear("q3", y, 8), m.Linear("k3", y, 8), m.Linear("v3", y, 8)),
+            y);
   const Graph graph = m.Finish(y);
   EXPECT_TRUE(FindStructures(graph).empty());
   EXPECT_EQ(ReasonOf(graph, "in"), "act is read by others too");
@@ -224,8 +225,7 @@ TEST(FindStructures, WeightsSharedInPartAreFixed) {
 TEST(Shrink, NamesWhatIsWrong) {
   Maker m;
   const ValueId x = m.Start();
-  const Graph graph =
-      m.Finish(m.Sum("add", x, m.Linear("out", m.Attention("attend", x), 8)));
+  const Graph graph = m.Finish(m.Sum("add", x, m.Linear("out", m.Attention("attend", x), 8)));
   const auto error = [&](std::vector<Kept> kept) {
     const Result<Graph> shrunk = Shrink(graph, kept);
     return shrunk.has_value() ? "no error" : shrunk.error().message();
