@@ -34,7 +34,7 @@ class Set(NamedTuple):
 
 
 SETS = {
-    "clinc150": Set("clinc150", "clinc150", 4000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
+    "clinc150": Set("clinc150", "clinc150", 2000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
     "tweeteval_emoji": Set("tweeteval_emoji", "tweeteval_emoji", 12000, "macro_f1",
                            "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9"),
     "tweet_sentiment": Set("tweet_sentiment", "tweet_sentiment", 12000, "macro_recall",
@@ -42,8 +42,8 @@ SETS = {
     "glue_sst2": Set("glue_sst2", "glue_sst2", 8000, "accuracy", "BERT 91.8, MobileBERT 92.8"),
     "goemotions": Set("goemotions", "goemotions", 12000, "macro_f1", "BERT 50.3"),
     "mrda": Set("mrda", "mrda_multilabel", 4000, "accuracy", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7", "basic5"),
-    "mahasent_gt": Set("mahasent", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
-    "mahasent_mr": Set("mahasent", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
+    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
+    "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
 }
 ENGLISH = [name for name, data in SETS.items() if not data.cased]
 STARTS = {"cold": "random weights", "masked": "masked words of English Wikipedia, for as long as warm took",

@@ -485,6 +485,7 @@ class Run {
                                : WriteThimble(model_, o_.output));
     std::remove(o_.trainer.checkpoint.c_str());
     TRY_VOID(console.Summary(summary));
+    if (o_.silent) return {};
     return PrintText(o_.json ? summary.dump() + "\n" : TrainingConsole::Human(summary));
   }
 
