@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,7 +17,6 @@
 #include "thimble/compress/pruner.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
-#include "thimble/graph/blocks.h"
 
 namespace thimble::cli {
 namespace {
@@ -52,26 +49,6 @@ double FileBytes(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   return error ? 0 : static_cast<double>(bytes);
-}
-
-// Which block of `dense` each block of `pruned` ends with. Attentions keep their names; a block whose attention is gone has
-// become a part of the one before it.
-Result<std::string> LayerMap(const Graph& pruned, const Graph& dense) {
-  const Result<Blocks> student = FindBlocks(pruned);
-  if (!student) return std::string();
-  TRY(const Blocks teacher, FindBlocks(dense));
-  std::map<std::string, size_t> place;
-  for (size_t i = 0; i < teacher.attention.size(); ++i) {
-    place[dense.nodes[teacher.attention[i]].name] = i;
-  }
-  std::string map;
-  for (size_t i = 0; i < student->attention.size(); ++i) {
-    const bool last = i + 1 == student->attention.size();
-    const size_t end = last ? teacher.attention.size()
-                            : place[pruned.nodes[student->attention[i + 1]].name];
-    map += (map.empty() ? "" : ",") + std::to_string(i) + ":" + std::to_string(end - 1);
-  }
-  return map;
 }
 
 class PruneRun {
@@ -112,8 +89,10 @@ class PruneRun {
     return missed_.empty() || o_.force
                ? Status()
                : Error(ErrorCode::kLimitNotMet,
-                       "no model for " + missed_ + " was found whose measured speedup keeps the promise; what "
-                       "came nearest is in report.json (--force writes it; a quieter machine may help)");
+                       "no model for " + missed_ +
+                           " was found whose measured speedup keeps the promise; what "
+                           "came nearest is in report.json (--force writes it; a quieter machine "
+                           "may help)");
   }
 
  private:
@@ -123,7 +102,8 @@ class PruneRun {
     o_.options.method = *method;
     std::sort(o_.speedups.begin(), o_.speedups.end());
     for (const double target : o_.speedups) {
-      if (!(target >= 1)) return InvalidArgument("--speedup " + Text("%g", target) + ": targets are 1 or more");
+      if (!(target >= 1))
+        return InvalidArgument("--speedup " + Text("%g", target) + ": targets are 1 or more");
     }
     return {};
   }
@@ -139,7 +119,8 @@ class PruneRun {
     for (size_t s = 0; s < table.structures.size(); ++s) {
       Json ms = Json::array();
       for (const double seconds : table.seconds[s]) ms.push_back(1e3 * seconds);
-      rows.push_back({{"structure", table.structures[s].name}, {"units", table.units[s]}, {"ms", ms}});
+      rows.push_back(
+          {{"structure", table.structures[s].name}, {"units", table.units[s]}, {"ms", ms}});
     }
     report_["model"] = o_.model;
     report_["method"] = o_.method;
@@ -181,9 +162,12 @@ class PruneRun {
 
   // What decides about the result besides this machine.
   std::string CallKey() const {
-    return o_.method + " " + WeightsSha256(dense_.graph).substr(0, 16) + " " + std::to_string(o_.options.timing.tokens) + " " +
-           std::to_string(o_.options.timing.batch) + " " + std::to_string(o_.options.timing.threads) + " " + o_.train + " " +
-           Text("%g", o_.epochs) + " " + Text("%g", o_.rate) + " " + std::to_string(o_.options.search.seed);
+    return o_.method + " " + WeightsSha256(dense_.graph).substr(0, 16) + " " +
+           std::to_string(o_.options.timing.tokens) + " " +
+           std::to_string(o_.options.timing.batch) + " " +
+           std::to_string(o_.options.timing.threads) + " " + o_.train + " " +
+           Text("%g", o_.epochs) + " " + Text("%g", o_.rate) + " " +
+           std::to_string(o_.options.search.seed);
   }
 
   Result<Pruned> PruneOnce(Pruner& pruner, const Graph& current, double target) {
@@ -205,7 +189,8 @@ class PruneRun {
                 {"profiles", pruned.evaluated},
                 {"call", CallKey()}};
     Json sizes = Json::object();
-    for (const compress::PrunedSize& s : pruned.sizes) sizes[s.structure] = {s.units, s.dense_units};
+    for (const compress::PrunedSize& s : pruned.sizes)
+      sizes[s.structure] = {s.units, s.dense_units};
     row["sizes"] = sizes;
     if (!pruned.damped.empty()) row["damped"] = pruned.damped;
     const std::string path = PathOf(pruned.target);
@@ -262,18 +247,19 @@ class PruneRun {
     call.distill.task = o_.alpha_task;
     call.distill.logits = o_.alpha_logits;
     call.distill.temperature = o_.temperature;
-    TRY(call.layer_map, LayerMap(pruned.graph, dense_.graph));
-    call.distill.hidden = call.layer_map.empty() || o_.token_dropout > 0 ? 0 : o_.alpha_hidden;
-    if (call.distill.hidden == 0) call.layer_map.clear();
+    // Blocks without attention are still blocks, so that layers pair as they are. Dropped tokens cannot be compared.
+    call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden;
     call.silent = true;
     TRY_VOID(RunTraining(call));
     TRY(const Model result, ReadThimble(trained));
-    for (const std::string& file : {start, trained, trained + ".log.jsonl"}) std::remove(file.c_str());
+    for (const std::string& file : {start, trained, trained + ".log.jsonl"})
+      std::remove(file.c_str());
     return result.graph;
   }
 
   Status WriteReport() {
-    TRY(AtomicFile file, AtomicFile::Create((std::filesystem::path(o_.output) / "report.json").string()));
+    TRY(AtomicFile file,
+        AtomicFile::Create((std::filesystem::path(o_.output) / "report.json").string()));
     TRY_VOID(file.Append(report_.dump(2) + "\n"));
     return file.Commit();
   }
@@ -284,8 +270,8 @@ class PruneRun {
     if (scored) text += "  " + report_["dense"]["metric"].get<std::string>();
     text += "\n";
     if (scored) {
-      text += "dense                " + Text("%8.3f", report_["table"]["dense_ms"]) + "         " + Text("%6.1f %%", 100.0) +
-              Text("  %.4f\n", report_["dense"]["score"]);
+      text += "dense                " + Text("%8.3f", report_["table"]["dense_ms"]) + "         " +
+              Text("%6.1f %%", 100.0) + Text("  %.4f\n", report_["dense"]["score"]);
     }
     for (const Json& row : report_["targets"]) {
       double units = 0, all = 0;
@@ -293,8 +279,9 @@ class PruneRun {
         units += size[0].get<double>() / size[1].get<double>();
         all += 1;
       }
-      text += Text("%5.3gx", row["target"]) + Text("  %7.2fx", row["speedup"]) + Text("%9.3f", row["p50_ms"]) +
-              Text("%8.3f", row["dense_p50_ms"]) + Text("%6.1f %%", 100 * units / std::max(all, 1.0));
+      text += Text("%5.3gx", row["target"]) + Text("  %7.2fx", row["speedup"]) +
+              Text("%9.3f", row["p50_ms"]) + Text("%8.3f", row["dense_p50_ms"]) +
+              Text("%6.1f %%", 100 * units / std::max(all, 1.0));
       if (row.contains("score")) text += Text("  %.4f", row["score"]);
       text += row["kept_promise"].get<bool>() ? "\n" : "  promise not kept\n";
     }
@@ -313,30 +300,61 @@ Action SetupPrune(CLI::App& app) {
   auto call = std::make_shared<PruneCall>();
   PruneCall& o = *call;
   app.add_option("MODEL", o.model, "a .thimble file, float32")->required();
-  app.add_option("--method", o.method, "ziplm, or magnitude as the baseline")->capture_default_str();
+  app.add_option("--method", o.method, "ziplm, or magnitude as the baseline")
+      ->capture_default_str();
   app.add_option("--speedup", o.speedups, "targets: end-to-end speedups over MODEL, measured here")
       ->delimiter(',')
       ->required();
-  app.add_option("--calib", o.calib, "texts to calibrate on: a labelled set of the task, or plain text")->required();
-  app.add_option("-o,--output", o.output, "folder for 1.5x.thimble, ..., report.json")->required()->type_name("DIR");
+  app.add_option("--calib", o.calib,
+                 "texts to calibrate on: a labelled set of the task, or plain text")
+      ->required();
+  app.add_option("-o,--output", o.output, "folder for 1.5x.thimble, ..., report.json")
+      ->required()
+      ->type_name("DIR");
   app.add_option("--valid", o.valid, "labelled set that every model is judged by");
   app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
-  app.add_option("--samples", o.calibration.samples, "calibration texts used")->capture_default_str();
-  app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--batch", o.options.timing.batch, "sequences per timed run")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--threads", o.options.timing.threads, "threads, timed and used")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--seed", o.options.search.seed, "of the search, and of training")->capture_default_str();
-  auto* train = app.add_option("--train", o.train, "gradual pruning: train on this set after every target, with MODEL as teacher");
-  app.add_option("--epochs", o.epochs, "of training per target")->needs(train)->capture_default_str();
+  app.add_option("--samples", o.calibration.samples, "calibration texts used")
+      ->capture_default_str();
+  app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--batch", o.options.timing.batch, "sequences per timed run")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", o.options.timing.threads, "threads, timed and used")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", o.options.search.seed, "of the search, and of training")
+      ->capture_default_str();
+  auto* train = app.add_option(
+      "--train", o.train,
+      "gradual pruning: train on this set after every target, with MODEL as teacher");
+  app.add_option("--epochs", o.epochs, "of training per target")
+      ->needs(train)
+      ->capture_default_str();
   app.add_option("--lr", o.rate, "peak learning rate")->needs(train)->capture_default_str();
-  app.add_option("--train-batch", o.batch, "examples per batch")->needs(train)->capture_default_str();
-  app.add_option("--max-length", o.max_length, "tokens of a training text; longer ones are cut")->needs(train)->capture_default_str();
+  app.add_option("--train-batch", o.batch, "examples per batch")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--max-length", o.max_length, "tokens of a training text; longer ones are cut")
+      ->needs(train)
+      ->capture_default_str();
   app.add_option("--dropout", o.dropout, "of hidden states")->needs(train)->capture_default_str();
-  app.add_option("--token-dropout", o.token_dropout, "share of a text's tokens left out; excludes --alpha-hidden")->needs(train);
-  app.add_option("--alpha-task", o.alpha_task, "weight of the labels")->needs(train)->capture_default_str();
-  app.add_option("--alpha-logits", o.alpha_logits, "weight of the teacher's labels")->needs(train)->capture_default_str();
-  app.add_option("--alpha-hidden", o.alpha_hidden, "weight of hidden states, block by block")->needs(train)->capture_default_str();
-  app.add_option("--temperature", o.temperature, "of the teacher's labels")->needs(train)->capture_default_str();
+  app.add_option("--token-dropout", o.token_dropout,
+                 "share of a text's tokens left out; excludes --alpha-hidden")
+      ->needs(train);
+  app.add_option("--alpha-task", o.alpha_task, "weight of the labels")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--alpha-logits", o.alpha_logits, "weight of the teacher's labels")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--alpha-hidden", o.alpha_hidden, "weight of hidden states, block by block")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--temperature", o.temperature, "of the teacher's labels")
+      ->needs(train)
+      ->capture_default_str();
   app.add_flag("--force", o.force, "write models that miss their target too");
   app.add_flag("--resume", o.resume, "keep the finished targets of an earlier, equal call");
   app.add_flag("--json", o.json, "the report as one JSON document");

@@ -18,15 +18,18 @@ Result<Dataset> ReadFor(const Model& model, const std::string& path) {
   return data;
 }
 
-Result<Score> ScoreOn(const Model& model, const Dataset& data, const std::string& metric, int threads) {
+Result<Score> ScoreOn(const Model& model, const Dataset& data, const std::string& metric,
+                      int threads) {
   TRY(const Model packed, Packed(model));
   TRY(Predictor predictor, Predictor::Create(packed, {.threads = threads}));
-  TRY(const DatasetOutputs run, PredictDataset(predictor, model.task, data, 32,
-                                               [](size_t) { return CheckInterrupt(); }));
+  TRY(const DatasetOutputs run,
+      PredictDataset(predictor, model.task, data, 32, [](size_t) { return CheckInterrupt(); }));
   TRY(const TaskMetrics metrics,
       ComputeMetrics(data, run.outputs,
                      {.thresholds = model.thresholds, .bootstrap_samples = 0, .main = metric}));
-  Score score{.metric = metrics.metrics[0].name, .value = metrics.metrics[0].value, .all = nlohmann::json::object()};
+  Score score{.metric = metrics.metrics[0].name,
+              .value = metrics.metrics[0].value,
+              .all = nlohmann::json::object()};
   for (const Metric& m : metrics.metrics) score.all[m.name] = m.value;
   return score;
 }

@@ -19,6 +19,7 @@ struct Score {
   nlohmann::json all;  // every metric by name
 };
 // `metric` empty: the task's main one.
-Result<Score> ScoreOn(const Model& model, const Dataset& data, const std::string& metric, int threads);
+Result<Score> ScoreOn(const Model& model, const Dataset& data, const std::string& metric,
+                      int threads);
 
 }  // namespace thimble::cli

@@ -15,13 +15,13 @@ double SecondsOf(std::span<const Levels> structures, const Profile& profile) {
   return seconds;
 }
 
-Result<Profile> SolveBudget(std::span<const Levels> structures, std::span<const double> coefficients,
-                            double budget, size_t buckets) {
+Result<Profile> SolveBudget(std::span<const Levels> structures,
+                            std::span<const double> coefficients, double budget, size_t buckets) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const auto fastest_level = [](const Levels& levels) {
-    const auto least = std::min_element(levels.begin(), levels.end(), [](const Level& a, const Level& b) {
-      return a.seconds < b.seconds;
-    });
+    const auto least =
+        std::min_element(levels.begin(), levels.end(),
+                         [](const Level& a, const Level& b) { return a.seconds < b.seconds; });
     return static_cast<size_t>(least - levels.begin());
   };
   double fastest = 0;
@@ -36,7 +36,8 @@ Result<Profile> SolveBudget(std::span<const Levels> structures, std::span<const 
   const auto steps = [&](double seconds) {
     if (seconds <= 0) return size_t{0};
     if (bucket <= 0) return most + 1;
-    return static_cast<size_t>(std::min(std::ceil(seconds / bucket), static_cast<double>(most + 1)));
+    return static_cast<size_t>(
+        std::min(std::ceil(seconds / bucket), static_cast<double>(most + 1)));
   };
   // best[b]: the least cost of the structures so far within b buckets; taken[s][b]: the level that it takes.
   std::vector<double> best(most + 1, 0.0), next(most + 1);

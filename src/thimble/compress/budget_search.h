@@ -20,20 +20,22 @@ struct Level {
   double seconds = 0;
   double cost = 0;
 };
-using Levels = std::vector<Level>;     // of one structure
-using Profile = std::vector<size_t>;   // the level of each structure
+using Levels = std::vector<Level>;    // of one structure
+using Profile = std::vector<size_t>;  // the level of each structure
 
 double SecondsOf(std::span<const Levels> structures, const Profile& profile);
 
 // The profile with the least sum of coefficients[s] * cost whose seconds are at most `budget`. Times are rounded up to
 // a bucket of budget / `buckets` and the sum is checked, so that the budget is never exceeded; the cost is the least there
 // is within a budget smaller by one bucket per structure. kLimitNotMet: not even the fastest levels fit.
-Result<Profile> SolveBudget(std::span<const Levels> structures, std::span<const double> coefficients,
-                            double budget, size_t buckets = 10000);
+Result<Profile> SolveBudget(std::span<const Levels> structures,
+                            std::span<const double> coefficients, double budget,
+                            size_t buckets = 10000);
 
 struct SearchOptions {
-  int random = 16;      // coefficient vectors drawn uniformly
-  int mutations = 48;   // steps from the best, every coordinate redrawn with probability 0.1 (at least one is)
+  int random = 16;  // coefficient vectors drawn uniformly
+  int mutations =
+      48;  // steps from the best, every coordinate redrawn with probability 0.1 (at least one is)
   uint64_t seed = 1;
 };
 

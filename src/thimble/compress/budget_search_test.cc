@@ -21,7 +21,8 @@ std::vector<Levels> RandomStructures(Random& random, bool whole_seconds) {
   return structures;
 }
 
-double CostOf(const std::vector<Levels>& structures, const std::vector<double>& c, const Profile& p) {
+double CostOf(const std::vector<Levels>& structures, const std::vector<double>& c,
+              const Profile& p) {
   double cost = 0;
   for (size_t s = 0; s < p.size(); ++s) cost += c[s] * structures[s][p[s]].cost;
   return cost;
@@ -94,7 +95,8 @@ TEST(SolveBudget, MoreTimeNeverCostsMore) {
     const std::vector<double> ones(structures.size(), 1.0);
     double last = std::numeric_limits<double>::infinity();
     for (double budget = 1; budget < 40; ++budget) {
-      const Result<Profile> found = SolveBudget(structures, ones, budget, static_cast<size_t>(budget));
+      const Result<Profile> found =
+          SolveBudget(structures, ones, budget, static_cast<size_t>(budget));
       if (!found) continue;
       EXPECT_LE(CostOf(structures, ones, *found), last + 1e-12);
       last = CostOf(structures, ones, *found);
@@ -135,7 +137,8 @@ TEST(SearchBudget, RepeatsWithItsSeedAndIsNoWorseThanEqualCoefficients) {
   const Result<Found> b = SearchBudget(structures, 20, loss, {.seed = 9});
   ASSERT_TRUE(a.has_value() && b.has_value());
   EXPECT_EQ(a->profile, b->profile);
-  const Result<Profile> equal = SolveBudget(structures, std::vector<double>(structures.size(), 1.0), 20);
+  const Result<Profile> equal =
+      SolveBudget(structures, std::vector<double>(structures.size(), 1.0), 20);
   ASSERT_TRUE(equal.has_value());
   EXPECT_LE(a->loss, *loss(*equal));
 }

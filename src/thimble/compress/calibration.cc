@@ -58,7 +58,8 @@ Result<std::vector<train::TrainingExample>> ReadCalibration(const std::string& p
                                                             const CalibrationOptions& options) {
   TRY(const Tokenizer tokenizer, Tokenizer::Create(model.tokenizer));
   auto limit = static_cast<size_t>(model.graph.max_sequence_length);
-  if (options.max_length > 0) limit = limit > 0 ? std::min(limit, options.max_length) : options.max_length;
+  if (options.max_length > 0)
+    limit = limit > 0 ? std::min(limit, options.max_length) : options.max_length;
   std::vector<train::TrainingExample> examples;
   if (IsPlainText(path)) {
     TRY(PlainText text, PlainText::Open({path}));

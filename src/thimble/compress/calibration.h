@@ -18,8 +18,8 @@ namespace thimble::compress {
 using ProgressFn = std::function<Status(double)>;
 
 struct CalibrationOptions {
-  size_t samples = 1024;   // at most; drawn at random where the file has more
-  size_t max_length = 0;   // tokens; 0: the model's limit
+  size_t samples = 1024;  // at most; drawn at random where the file has more
+  size_t max_length = 0;  // tokens; 0: the model's limit
   uint64_t seed = 1;
 };
 inline constexpr size_t kFewestSamples = 32;
@@ -43,7 +43,8 @@ class OutputDistance {
   Result<double> To(const Graph& other) const;
 
  private:
-  OutputDistance(const Model& model, const std::vector<train::TrainingExample>& examples, int threads)
+  OutputDistance(const Model& model, const std::vector<train::TrainingExample>& examples,
+                 int threads)
       : model_(model), examples_(&examples), threads_(threads) {}
   Result<std::vector<float>> Outputs(const Graph& graph) const;
 

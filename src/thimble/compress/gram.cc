@@ -17,7 +17,8 @@ class Collector {
       : model_(model), examples_(examples), options_(options) {}
 
   // Of linears[begin, end).
-  Status Collect(std::span<const size_t> linears, std::span<Gram> grams, const ProgressFn& progress) {
+  Status Collect(std::span<const size_t> linears, std::span<Gram> grams,
+                 const ProgressFn& progress) {
     Model model = model_;
     // Linears that read the same value share one sum.
     std::vector<ValueId> values;

@@ -15,7 +15,8 @@
 namespace thimble::compress {
 
 struct Gram {
-  at::Tensor sum;    // double [inputs, inputs]: the sum of x x^T over all rows x that the linear reads
+  at::Tensor
+      sum;  // double [inputs, inputs]: the sum of x x^T over all rows x that the linear reads
   int64_t rows = 0;  // how many
 };
 

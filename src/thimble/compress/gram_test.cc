@@ -18,7 +18,8 @@ Model SmallModel() {
 }
 
 // By the plain references, one text after another.
-at::Tensor ReferenceGram(const Graph& graph, size_t node, const std::vector<train::TrainingExample>& examples) {
+at::Tensor ReferenceGram(const Graph& graph, size_t node,
+                         const std::vector<train::TrainingExample>& examples) {
   Graph copy = graph;
   copy.outputs = {{"x", graph.nodes[node].inputs[0]}};
   const int64_t width = graph.value(graph.nodes[node].inputs[0]).type.width;
@@ -29,8 +30,7 @@ at::Tensor ReferenceGram(const Graph& graph, size_t node, const std::vector<trai
     const std::string_view wanted[] = {"x"};
     const auto values = RunReference(copy, {offsets, {}}, inputs, wanted);
     EXPECT_TRUE(values.has_value());
-    const at::Tensor x =
-        at::tensor((*values)[0].floats).view({-1, width}).to(at::kDouble);
+    const at::Tensor x = at::tensor((*values)[0].floats).view({-1, width}).to(at::kDouble);
     sum += at::mm(x.t(), x);
   }
   return sum;

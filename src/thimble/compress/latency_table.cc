@@ -25,7 +25,8 @@ double Median(std::vector<double> values) {
 // A model that is ready to be timed.
 class Candidate {
  public:
-  static Result<Candidate> Create(const Model& model, const Graph& graph, const TimingOptions& options) {
+  static Result<Candidate> Create(const Model& model, const Graph& graph,
+                                  const TimingOptions& options) {
     Candidate c;
     c.model_ = model;
     c.model_.graph = graph;
@@ -74,14 +75,15 @@ Result<Speedup> TakeTurns(Candidate& dense, Candidate& other, int rounds, double
 using ShapeKey = std::tuple<StructureKind, int64_t, std::vector<Shape>>;
 ShapeKey KeyOf(const Graph& graph, const Structure& s) {
   std::vector<Shape> shapes;
-  for (const size_t node : s.producers) shapes.push_back(graph.nodes[node].weights[0].tensor.shape());
+  for (const size_t node : s.producers)
+    shapes.push_back(graph.nodes[node].weights[0].tensor.shape());
   shapes.push_back(graph.nodes[s.consumer].weights[0].tensor.shape());
   return {s.kind, s.units, std::move(shapes)};
 }
 
 std::vector<int64_t> SizesOf(const Structure& s) {
   std::vector<int64_t> sizes{s.units};
-  const int64_t least = s.residual ? 0 : 1;
+  const int64_t least = s.removable ? 0 : 1;
   if (s.kind == StructureKind::kHeads) {
     for (int64_t u = s.units - 1; u >= least; --u) sizes.push_back(u);
     return sizes;
@@ -97,7 +99,9 @@ std::vector<int64_t> SizesOf(const Structure& s) {
 }
 
 Kept FirstUnits(const Structure& s, int64_t count) {
-  Kept kept{.structure = s.name, .units = std::vector<int64_t>(static_cast<size_t>(count)), .consumer_weight = {}};
+  Kept kept{.structure = s.name,
+            .units = std::vector<int64_t>(static_cast<size_t>(count)),
+            .consumer_weight = {}};
   std::iota(kept.units.begin(), kept.units.end(), 0);
   return kept;
 }
@@ -109,8 +113,9 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   LatencyTable table;
   table.structures = FindStructures(model.graph);
   if (table.structures.empty()) {
-    return Unsupported("the model has no heads or columns that can be pruned: its layers share their "
-                       "weights, or adapters stand beside them (thimble merge)");
+    const std::vector<FixedStructure> fixed = FindFixedStructures(model.graph);
+    return Unsupported("the model has no heads or columns that can be pruned" +
+                       (fixed.empty() ? "" : ": of " + fixed[0].name + ", " + fixed[0].reason));
   }
   std::map<ShapeKey, std::vector<size_t>> classes;
   for (size_t s = 0; s < table.structures.size(); ++s) {
@@ -120,7 +125,8 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   table.seconds.resize(table.structures.size());
 
   struct Entry {
-    const std::vector<size_t>* members;  // of a class, all at `level`; null: every structure, at what `level` says
+    const std::vector<size_t>*
+        members;  // of a class, all at `level`; null: every structure, at what `level` says
     size_t level;
     double ratio = 1;  // to the dense model's time
   };
@@ -159,14 +165,17 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   for (Entry& entry : entries) {
     TRY(const Graph graph, shrunk(entry));
     TRY(Candidate candidate, Candidate::Create(model, graph, options));
-    TRY(const Speedup speedup, TakeTurns(dense, candidate, options.rounds, options.seconds_per_time));
+    TRY(const Speedup speedup,
+        TakeTurns(dense, candidate, options.rounds, options.seconds_per_time));
     entry.ratio = 1 / speedup.factor;
     dense_seconds.push_back(speedup.dense_seconds);
-    TRY_VOID(progress(static_cast<double>(&entry - entries.data() + 1) / static_cast<double>(entries.size())));
+    TRY_VOID(progress(static_cast<double>(&entry - entries.data() + 1) /
+                      static_cast<double>(entries.size())));
   }
 
   table.dense = Median(dense_seconds);
-  std::map<const std::vector<size_t>*, std::vector<double>> whole;  // seconds of the model, per level
+  std::map<const std::vector<size_t>*, std::vector<double>>
+      whole;  // seconds of the model, per level
   for (const Entry& entry : entries) {
     const double seconds = entry.ratio * table.dense;
     if (entry.members == nullptr) {
@@ -202,7 +211,8 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   return table;
 }
 
-Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other, const TimingOptions& options) {
+Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
+                               const TimingOptions& options) {
   TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
   TRY(Candidate b, Candidate::Create(dense, other, options));
   return TakeTurns(a, b, 3 * options.rounds, options.seconds_per_time);

@@ -17,7 +17,8 @@ struct TimingOptions {
   size_t tokens = 128;  // of each sequence
   size_t batch = 1;     // sequences per run
   int threads = 1;
-  int rounds = 15;                 // of a candidate and the dense model in turns; three times as many for a promise
+  int rounds =
+      15;  // of a candidate and the dense model in turns; three times as many for a promise
   double seconds_per_time = 0.01;  // of each timing; at least one run
 };
 
@@ -28,7 +29,8 @@ struct LatencyTable {
   std::vector<std::vector<int64_t>> units;
   std::vector<std::vector<double>> seconds;
   double dense = 0;  // seconds of a run of the whole model
-  double fixed = 0;  // of the model with every structure at its last size: no pruning takes that away
+  double fixed =
+      0;  // of the model with every structure at its last size: no pruning takes that away
   // The model with every structure at about half its units: measured, and as the table adds it up.
   double half_measured = 0, half_from_table = 0;
 };
@@ -42,6 +44,7 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
 struct Speedup {
   double factor = 1, dense_seconds = 0, seconds = 0;
 };
-Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other, const TimingOptions& options);
+Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
+                               const TimingOptions& options);
 
 }  // namespace thimble::compress

@@ -182,8 +182,9 @@ class Remover {
 
 }  // namespace
 
-Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram, int64_t unit_width,
-                                std::span<const int64_t> counts, const ObsOptions& options) {
+Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram,
+                                int64_t unit_width, std::span<const int64_t> counts,
+                                const ObsOptions& options) {
   const c10::InferenceMode guard;
   if (!gram.isfinite().all().item<bool>()) {
     return InvalidData("what the layer reads on the calibration texts is not finite");
@@ -200,8 +201,9 @@ Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram
     g.diagonal().add_(options.damping * g.diagonal().mean());
     inverse = InverseOf(g);
     if (!inverse.defined()) {
-      return InvalidData("what the layer reads on the calibration texts gives no Hessian that can "
-                         "be inverted; give more texts");
+      return InvalidData(
+          "what the layer reads on the calibration texts gives no Hessian that can "
+          "be inverted; give more texts");
     }
   }
   Remover remover(w, inverse, unit_width);

@@ -41,8 +41,9 @@ struct ObsResult {
 
 // `weight` [outputs, units x unit_width]; `gram` double [inputs, inputs]; `counts` of units to keep, falling; 0 is
 // allowed. Everything is computed in double. kInvalidData: a Gram matrix with numbers that are not finite.
-Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram, int64_t unit_width,
-                                std::span<const int64_t> counts, const ObsOptions& options = {});
+Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram,
+                                int64_t unit_width, std::span<const int64_t> counts,
+                                const ObsOptions& options = {});
 
 // The baseline: units with the smallest `norms` (one per unit) go, the others stay as they are.
 std::vector<Snapshot> StructuredMagnitude(const at::Tensor& weight, const at::Tensor& gram,

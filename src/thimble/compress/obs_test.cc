@@ -71,11 +71,13 @@ TEST_P(ObsTest, IsTheLeastSquaresSolutionOnWhatStays) {
       const at::Tensor kept = x.index_select(1, Columns(s.units, c.width));
       const at::Tensor fit = std::get<0>(at::linalg_lstsq(kept, y, c10::nullopt, "gelsd")).t();
       // Weights are stored in float.
-      EXPECT_LT(MaxDifference(s.weight.to(at::kDouble), fit), 1e-6 * weight.abs().max().item<double>() + 1e-6)
+      EXPECT_LT(MaxDifference(s.weight.to(at::kDouble), fit),
+                1e-6 * weight.abs().max().item<double>() + 1e-6)
           << s.units.size();
       residual = y - at::mm(kept, fit.t());
     }
-    EXPECT_NEAR(s.error / size, residual.square().sum().item<double>() / size, 1e-9) << s.units.size();
+    EXPECT_NEAR(s.error / size, residual.square().sum().item<double>() / size, 1e-9)
+        << s.units.size();
   }
 }
 
@@ -135,8 +137,8 @@ TEST_P(ObsTest, DampedIsTheRidgeSolution) {
 
 // Columns: more than a block of updates, and enough removals for the matrices to be copied.
 INSTANTIATE_TEST_SUITE_P(Shapes, ObsTest,
-                         testing::Values(Case{4, 12, 1, 60}, Case{7, 90, 1, 300}, Case{6, 6, 4, 100},
-                                         Case{5, 3, 8, 80}));
+                         testing::Values(Case{4, 12, 1, 60}, Case{7, 90, 1, 300},
+                                         Case{6, 6, 4, 100}, Case{5, 3, 8, 80}));
 
 TEST(Obs, DeadInputsGoFirstAndCostNothing) {
   const at::Tensor weight = RandomMatrix(3, 6, 1);
@@ -166,7 +168,8 @@ TEST(Obs, BeatsRemovalWithoutUpdate) {
 TEST(Obs, RefusesWhatIsNotFinite) {
   at::Tensor gram = at::eye(4, at::kDouble);
   gram[1][1] = std::numeric_limits<double>::quiet_NaN();
-  const Result<ObsResult> result = StructuredObs(RandomMatrix(2, 4, 1), gram, 1, std::vector<int64_t>{2});
+  const Result<ObsResult> result =
+      StructuredObs(RandomMatrix(2, 4, 1), gram, 1, std::vector<int64_t>{2});
   ASSERT_FALSE(result.has_value());
   EXPECT_THAT(result.error().message(), testing::HasSubstr("finite"));
 }
@@ -174,9 +177,12 @@ TEST(Obs, RefusesWhatIsNotFinite) {
 TEST(Magnitude, KeepsTheLargestAndSaysWhatTheOthersDid) {
   const at::Tensor weight = RandomMatrix(3, 4, 1), gram = at::eye(4, at::kDouble);
   const std::vector<double> norms = {1, 4, 3, 2};
-  const std::vector<Snapshot> s = StructuredMagnitude(weight, gram, 1, norms, std::vector<int64_t>{2, 0});
+  const std::vector<Snapshot> s =
+      StructuredMagnitude(weight, gram, 1, norms, std::vector<int64_t>{2, 0});
   EXPECT_THAT(s[0].units, ElementsAre(1, 2));
-  EXPECT_NEAR(s[0].error, (weight.select(1, 0).square() + weight.select(1, 3).square()).sum().item<double>(), 1e-9);
+  EXPECT_NEAR(s[0].error,
+              (weight.select(1, 0).square() + weight.select(1, 3).square()).sum().item<double>(),
+              1e-9);
   EXPECT_NEAR(s[1].error, weight.square().sum().item<double>(), 1e-9);
   EXPECT_TRUE(s[1].units.empty());
 }

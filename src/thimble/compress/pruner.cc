@@ -42,7 +42,8 @@ std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {
   const std::vector<float> values = consumer.ToFloats();
   const auto columns = static_cast<size_t>(consumer.dim(1));
   for (size_t i = 0; i < values.size(); ++i) {
-    squares[i % columns / static_cast<size_t>(s.unit_width)] += static_cast<double>(values[i]) * values[i];
+    squares[i % columns / static_cast<size_t>(s.unit_width)] +=
+        static_cast<double>(values[i]) * values[i];
   }
   for (double& x : squares) x = std::sqrt(x);
   return squares;
@@ -58,7 +59,8 @@ std::optional<PruneMethod> PruneMethodFromName(std::string_view name) {
 
 class Pruner::Impl {
  public:
-  Impl(Model dense, const std::vector<train::TrainingExample>& examples, const PruneOptions& options)
+  Impl(Model dense, const std::vector<train::TrainingExample>& examples,
+       const PruneOptions& options)
       : dense_(std::move(dense)), examples_(examples), options_(options) {
     const size_t n = std::min(options.search_samples, examples.size());
     search_examples_.assign(examples.begin(), examples.begin() + static_cast<std::ptrdiff_t>(n));
@@ -77,8 +79,12 @@ class Pruner::Impl {
       return InvalidArgument("a speedup of " + Text(target) + ": targets are 1 or more");
     }
     if (target == 1) {
-      return Pruned{.graph = current, .target = 1, .measured = {1, table_.dense, table_.dense},
-                    .kept_promise = true, .sizes = Sizes(current), .damped = {}};
+      return Pruned{.graph = current,
+                    .target = 1,
+                    .measured = {1, table_.dense, table_.dense},
+                    .kept_promise = true,
+                    .sizes = Sizes(current),
+                    .damped = {}};
     }
     if (target > largest_speedup()) {
       return Error(ErrorCode::kLimitNotMet,
@@ -105,7 +111,11 @@ class Pruner::Impl {
       const double prunable = budget - table_.fixed;
       if (prunable < fastest_) break;
       TRY(const Found found, SearchBudget(levels_, prunable, loss, options_.search));
-      Pruned pruned{.target = target, .loss = found.loss, .attempts = attempt, .evaluated = found.evaluated, .damped = damped_};
+      Pruned pruned{.target = target,
+                    .loss = found.loss,
+                    .attempts = attempt,
+                    .evaluated = found.evaluated,
+                    .damped = damped_};
       TRY(pruned.graph, Stitch(current, found.profile));
       TRY(pruned.measured, MeasureSpeedup(dense_, pruned.graph, options_.timing));
       const double factor = pruned.measured.factor, most = (1 + options_.slack) * target;
@@ -119,7 +129,8 @@ class Pruner::Impl {
       (factor < target ? high : low) = budget;
       // By the measured gap, aiming a little inside the interval; between what was too slow and what was too fast.
       const double aim = target * (1 + 0.3 * options_.slack);
-      budget = std::clamp(budget * factor / aim, low + 0.05 * (high - low), high - 0.05 * (high - low));
+      budget =
+          std::clamp(budget * factor / aim, low + 0.05 * (high - low), high - 0.05 * (high - low));
     }
     if (best.attempts == 0) {
       return Error(ErrorCode::kLimitNotMet,
@@ -138,9 +149,11 @@ class Pruner::Impl {
   // Snapshots of every structure of `current` at the sizes of the table.
   Status Prepare(const Graph& current, const ProgressFn& progress) {
     structures_.clear(), snapshots_.clear(), levels_.clear(), damped_.clear();
+    // Of every place of every structure.
     std::vector<size_t> consumers;
     for (Structure& s : FindStructures(current)) {
       consumers.push_back(s.consumer);
+      for (const Structure::Place& place : s.tied) consumers.push_back(place.consumer);
       structures_.push_back(std::move(s));
     }
     Model model = dense_;
@@ -149,6 +162,7 @@ class Pruner::Impl {
         InputGrams(model, consumers, examples_, {.threads = options_.timing.threads},
                    [&](double share) { return progress(0.3 * share); }));
     fastest_ = 0;
+    const Gram* next = grams.data();
     for (size_t i = 0; i < structures_.size(); ++i) {
       const Structure& s = structures_[i];
       TRY(const size_t row, RowOf(s.name));
@@ -163,19 +177,21 @@ class Pruner::Impl {
         return InvalidArgument(s.name + ": " + std::to_string(s.units) +
                                " units are no size of the dense model's table");
       }
+      at::Tensor gram = (next++)->sum;
+      for (size_t p = 0; p < s.tied.size(); ++p) gram = gram + (next++)->sum;
       const at::Tensor weight = ToTorch(current.nodes[s.consumer].weights[0].tensor);
       std::vector<Snapshot> snapshots;
       if (options_.method == PruneMethod::kZipLm) {
-        Result<ObsResult> result = StructuredObs(weight, grams[i].sum, s.unit_width, counts);
+        Result<ObsResult> result = StructuredObs(weight, gram, s.unit_width, counts);
         if (!result) return std::move(result).error().In(s.name);
         if (result->damped) damped_.push_back(s.name);
         snapshots = std::move(result->snapshots);
       } else {
         const std::vector<double> norms = UnitNorms(current, s);
-        snapshots = StructuredMagnitude(weight, grams[i].sum, s.unit_width, norms, counts);
+        snapshots = StructuredMagnitude(weight, gram, s.unit_width, norms, counts);
       }
       const at::Tensor w = weight.to(at::kDouble);
-      const double whole = at::mm(w, grams[i].sum).mul_(w).sum().item<double>();
+      const double whole = at::mm(w, gram).mul_(w).sum().item<double>();
       Levels levels;
       for (size_t k = 0; k < counts.size(); ++k) {
         levels.push_back({seconds[k], whole > 0 ? snapshots[k].error / whole : 0});
@@ -183,7 +199,8 @@ class Pruner::Impl {
       fastest_ += levels.back().seconds;
       levels_.push_back(std::move(levels));
       snapshots_.push_back(std::move(snapshots));
-      TRY_VOID(progress(0.3 + 0.6 * static_cast<double>(i + 1) / static_cast<double>(structures_.size())));
+      TRY_VOID(progress(0.3 + 0.6 * static_cast<double>(i + 1) /
+                                  static_cast<double>(structures_.size())));
     }
     return {};
   }

@@ -11,6 +11,11 @@ bool IsFloat(const Graph& graph, ValueId id) {
 
 }  // namespace
 
+bool BeginsBlock(const Node& node) {
+  return node.op == OpKind::kAttention ||
+         (node.op == OpKind::kAffine && node.name.ends_with(kRemovedAttention));
+}
+
 Result<Blocks> FindBlocks(const Graph& graph) {
   const GraphOutput* last = graph.FindOutput("last_hidden_state");
   if (last == nullptr) return Unsupported("the model does not give its last hidden state");
@@ -30,7 +35,7 @@ Result<Blocks> FindBlocks(const Graph& graph) {
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     if (!needed[i]) continue;
     const Node& node = graph.nodes[i];
-    if (node.op == OpKind::kAttention) {
+    if (BeginsBlock(node)) {
       if (cut == kNoValue) {
         return Unsupported("no single value leads into block " +
                            std::to_string(blocks.attention.size()) + " (" + node.name + ")");

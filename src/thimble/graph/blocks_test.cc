@@ -79,6 +79,19 @@ TEST(FindBlocks, LooksThroughBottlenecks) {
   EXPECT_EQ(HiddenNames(*std::move(m.b).Finish(8)), (std::vector<std::string>{"embed", "outer"}));
 }
 
+TEST(FindBlocks, ABlockWhoseAttentionIsRemovedStaysABlock) {
+  Maker m;
+  ValueId x = m.Norm("embed", m.Start());
+  const ValueId gone =
+      m.b.Add(OpKind::kAffine, "attend0.removed", {x}, {{"g", Ones({4})}, {"b", Ones({4})}});
+  x = m.Norm("norm0", gone);
+  const ValueId a = m.Attend("attend1", m.Linear("q", x), m.Linear("v", x));
+  x = m.Norm("norm1", m.Add("add1", m.Linear("out", a), x));
+  m.b.Output("last_hidden_state", x);
+  EXPECT_EQ(HiddenNames(*std::move(m.b).Finish(8)),
+            (std::vector<std::string>{"embed", "norm0", "norm1"}));
+}
+
 TEST(FindBlocks, RefusesAGraphWithoutAttention) {
   Maker m;
   m.b.Output("last_hidden_state", m.Norm("embed", m.Start()));

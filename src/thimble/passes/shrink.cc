@@ -2,148 +2,240 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "thimble/base/quote.h"
+#include "thimble/graph/blocks.h"
+#include "thimble/graph/panels.h"
 #include "thimble/passes/copy_graph.h"
+#include "thimble/passes/structures.h"
 
 namespace thimble {
 namespace {
 
-// Rows (or, of a vector, elements) of units of `width`.
-Tensor CutRows(const Tensor& tensor, std::span<const int64_t> units, int64_t width) {
-  const std::vector<float> from = tensor.ToFloats();
-  const int64_t columns = tensor.rank() == 2 ? tensor.dim(1) : 1;
-  const auto unit = static_cast<size_t>(width * columns);
-  std::vector<float> to;
-  to.reserve(units.size() * unit);
-  for (const int64_t u : units) {
-    const auto begin = from.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(u) * unit);
-    to.insert(to.end(), begin, begin + static_cast<std::ptrdiff_t>(unit));
-  }
-  Shape shape = tensor.shape();
-  shape[0] = static_cast<int64_t>(units.size()) * width;
-  return Tensor::FromFloats(shape, to);
+bool IsFloat(const Tensor& t) {
+  return t.dtype() == DType::kF32 || t.dtype() == DType::kF16 || t.dtype() == DType::kBF16;
 }
 
-Tensor CutColumns(const Tensor& tensor, std::span<const int64_t> units, int64_t width) {
-  const std::vector<float> from = tensor.ToFloats();
-  const auto rows = static_cast<size_t>(tensor.dim(0)), columns = static_cast<size_t>(tensor.dim(1));
-  const auto w = static_cast<size_t>(width);
-  std::vector<float> to;
-  to.reserve(rows * units.size() * w);
-  for (size_t r = 0; r < rows; ++r) {
-    for (const int64_t u : units) {
-      const float* begin = from.data() + r * columns + static_cast<size_t>(u) * w;
-      to.insert(to.end(), begin, begin + w);
+// The elements of these rows and columns (of a vector: rows), bit for bit, in the layout of `t`.
+Tensor Pick(const Tensor& t, const std::vector<int64_t>* rows,
+            const std::vector<int64_t>* columns) {
+  const Tensor flat = t.layout() == Layout::kPanels ? UnpackPanels(t) : t;
+  const size_t element = DTypeBytes(t.dtype());
+  const auto width = static_cast<size_t>(t.rank() == 2 ? t.dim(1) : 1);
+  Shape shape = t.shape();
+  if (rows != nullptr) shape[0] = static_cast<int64_t>(rows->size());
+  if (columns != nullptr) shape[1] = static_cast<int64_t>(columns->size());
+  std::vector<std::byte> out;
+  out.reserve(*ElementCount(shape) * element);
+  for (int64_t r = 0; r < shape[0]; ++r) {
+    const auto row = static_cast<size_t>(rows != nullptr ? (*rows)[static_cast<size_t>(r)] : r);
+    const std::byte* from = flat.data().data() + row * width * element;
+    if (columns == nullptr) {
+      out.insert(out.end(), from, from + width * element);
+      continue;
+    }
+    for (const int64_t c : *columns) {
+      const std::byte* e = from + static_cast<size_t>(c) * element;
+      out.insert(out.end(), e, e + element);
     }
   }
-  return Tensor::FromFloats({tensor.dim(0), static_cast<int64_t>(units.size()) * width}, to);
+  const Tensor picked = Tensor::Copy(t.dtype(), std::move(shape), out);
+  return t.layout() == Layout::kPanels ? PackPanels(picked) : picked;
+}
+
+// The elements that belong to these units, which are `width` wide.
+std::vector<int64_t> Expand(const std::vector<int64_t>& units, int64_t width) {
+  std::vector<int64_t> elements;
+  for (const int64_t unit : units) {
+    for (int64_t i = 0; i < width; ++i) elements.push_back(unit * width + i);
+  }
+  return elements;
 }
 
 class Shrinker {
  public:
-  explicit Shrinker(const Graph& graph) : graph_(graph) {}
+  explicit Shrinker(const Graph& graph) : graph_(graph), structures_(FindStructures(graph)) {}
 
   Result<Graph> Run(std::span<const Kept> kept) && {
-    const std::vector<Structure> structures = FindStructures(graph_);
+    work_ = graph_;
     for (const Kept& k : kept) {
-      const auto s = std::find_if(structures.begin(), structures.end(),
-                                  [&](const Structure& x) { return x.name == k.structure; });
-      if (s == structures.end()) {
-        return InvalidArgument("there is no structure " + Quoted(k.structure) + " to prune");
-      }
-      TRY_VOID(Check(*s, k));
-      if (k.units.empty()) {
-        TRY_VOID(Remove(*s));
-      } else if (k.consumer_weight || static_cast<int64_t>(k.units.size()) < s->units) {
-        Cut(*s, k);
-      }
+      if (Status s = Add(k); !s) return std::move(s).error().In(k.structure);
     }
+    if (rest_.empty() && ones_.empty()) return graph_;
+    TRY_VOID(Cut());
     return Rebuild();
   }
 
  private:
-  Status Check(const Structure& s, const Kept& k) const {
+  // What stays of a node's rows (outputs) and columns (inputs); unset: all.
+  struct Rest {
+    std::optional<std::vector<int64_t>> rows, columns;
+    std::optional<Tensor> weight;  // with the columns cut already
+  };
+
+  Status Add(const Kept& k) {
+    const auto s = std::find_if(structures_.begin(), structures_.end(),
+                                [&](const Structure& x) { return x.name == k.structure; });
+    if (s == structures_.end()) return NoSuch(k.structure);
+    if (!seen_.insert(k.structure).second) return InvalidArgument("it is named twice");
     for (size_t i = 0; i < k.units.size(); ++i) {
-      if (k.units[i] < (i > 0 ? k.units[i - 1] + 1 : 0) || k.units[i] >= s.units) {
-        return InvalidArgument(s.name + ": units to keep are rising and below " +
-                               std::to_string(s.units));
+      if (k.units[i] < 0 || k.units[i] >= s->units || (i > 0 && k.units[i] <= k.units[i - 1])) {
+        return InvalidArgument("units to keep must rise and be below " + std::to_string(s->units) +
+                               ", but there is " + std::to_string(k.units[i]));
       }
     }
-    const Tensor& weight = graph_.nodes[s.consumer].weights[0].tensor;
-    const Shape shape{weight.dim(0), static_cast<int64_t>(k.units.size()) * s.unit_width};
-    if (k.consumer_weight && k.consumer_weight->shape() != shape) {
-      return InvalidArgument(s.name + ": the new weight of its consumer is " +
-                             ShapeText(k.consumer_weight->shape()) + ", not " + ShapeText(shape));
+    if (k.units.empty() && k.consumer_weight) {
+      return InvalidArgument("a sub-layer that goes as a whole takes no weight");
     }
-    std::vector<size_t> nodes = s.producers;
-    nodes.push_back(s.consumer);
-    for (const size_t node : nodes) {
-      const Weight& w = graph_.nodes[node].weights[0];
-      if (w.tensor.dtype() == DType::kF32) continue;
-      return Unsupported("weight " + Quoted(w.name) + " is " + std::string(DTypeName(w.tensor.dtype())) +
-                         "; prune the float32 model, then convert it");
+    const bool all = static_cast<int64_t>(k.units.size()) == s->units;
+    if (all && !k.consumer_weight) return {};
+    if (k.units.empty() && !s->removable) {
+      return Unsupported(
+          "what it gives is not added to a residual, so it cannot go as a whole; keep a unit");
+    }
+    std::vector<Structure::Place> places{{s->producers, s->consumer}};
+    places.insert(places.end(), s->tied.begin(), s->tied.end());
+    for (const Structure::Place& place : places) {
+      if (k.units.empty()) {
+        RemoveWhole(*s, place);
+      } else {
+        Keep(*s, place, k);
+      }
     }
     return {};
   }
 
-  void Cut(const Structure& s, const Kept& k) {
-    for (const size_t node : s.producers) {
-      // Queries and keys may be of another width than values.
-      Node& n = graph_.nodes[node];
-      const int64_t width = graph_.value(n.output).type.width / s.units;
-      for (Weight& w : n.weights) w.tensor = CutRows(w.tensor, k.units, width);
+  Error NoSuch(const std::string& name) const {
+    for (const FixedStructure& fixed : FindFixedStructures(graph_)) {
+      if (fixed.name == name) return Unsupported("it cannot be cut: " + fixed.reason);
     }
-    for (const size_t node : s.between) {
-      for (Weight& w : graph_.nodes[node].weights) w.tensor = CutRows(w.tensor, k.units, s.unit_width);
-    }
-    if (s.attention) {
-      std::get<AttentionAttrs>(graph_.nodes[*s.attention].attrs).heads =
-          static_cast<int64_t>(k.units.size());
-    }
-    Tensor& weight = graph_.nodes[s.consumer].weights[0].tensor;
-    weight = k.consumer_weight ? *k.consumer_weight : CutColumns(weight, k.units, s.unit_width);
+    return InvalidArgument("there is no such structure" +
+                           (structures_.empty() ? std::string(" (the graph has none)")
+                                                : "; there is " + Quoted(structures_[0].name)));
   }
 
-  // Instead of residual + W x + b: residual + b.
-  Status Remove(const Structure& s) {
-    if (!s.residual) {
-      return Unsupported(s.name + ": nothing is added to what it gives, so one unit has to stay");
+  void Keep(const Structure& s, const Structure::Place& place, const Kept& k) {
+    const auto units = static_cast<int64_t>(k.units.size());
+    for (const size_t producer : place.producers) {
+      rest_[producer].rows = Expand(k.units, OutputWidth(producer) / s.units);
     }
-    const Node& consumer = graph_.nodes[s.consumer];
-    Node& add = graph_.nodes[*s.residual];
-    const ValueId other = add.inputs[0] == consumer.output ? add.inputs[1] : add.inputs[0];
-    const auto width = static_cast<size_t>(graph_.value(add.output).type.width);
-    const std::vector<float> ones(width, 1.0f), zeros(width, 0.0f);
-    const int64_t n = static_cast<int64_t>(width);
-    const Tensor bias =
-        consumer.weights.size() > 1 ? consumer.weights[1].tensor : Tensor::FromFloats({n}, zeros);
-    add = Node{.op = OpKind::kAffine,
-               .name = add.name,
-               .inputs = {other},
-               .weights = {{add.name + ".weight", Tensor::FromFloats({n}, ones)},
-                           {add.name + ".bias", bias}},
-               .attrs = NoAttrs{},
-               .output = add.output};
+    for (const size_t node : NodesBetween(graph_, place.consumer)) {
+      rest_[node].rows = Expand(k.units, s.unit_width);
+    }
+    Rest& consumer = rest_[place.consumer];
+    consumer.columns = Expand(k.units, s.unit_width);
+    consumer.weight = k.consumer_weight;
+    if (s.kind == StructureKind::kHeads) {
+      std::get<AttentionAttrs>(work_.nodes[Attention(place)].attrs).heads = units;
+    }
+  }
+
+  int64_t OutputWidth(size_t node) const {
+    return graph_.value(graph_.nodes[node].output).type.width;
+  }
+
+  // The attention of heads: what reads the first producer.
+  size_t Attention(const Structure::Place& place) const {
+    const ValueId q = graph_.nodes[place.producers[0]].output;
+    size_t i = place.producers[0] + 1;
+    while (graph_.nodes[i].op != OpKind::kAttention || graph_.nodes[i].inputs[0] != q) ++i;
+    return i;
+  }
+
+  // x + W y + b becomes x + b: the addition an affine that reads x alone.
+  void RemoveWhole(const Structure& s, const Structure::Place& place) {
+    const Node& consumer = graph_.nodes[place.consumer];
+    const auto width = static_cast<size_t>(OutputWidth(place.consumer));
+    const auto add = std::find_if(work_.nodes.begin(), work_.nodes.end(), [&](const Node& node) {
+      return node.op == OpKind::kAdd && std::find(node.inputs.begin(), node.inputs.end(),
+                                                  consumer.output) != node.inputs.end();
+    });
+    const ValueId residual = add->inputs[add->inputs[0] == consumer.output ? 1 : 0];
+    if (s.kind == StructureKind::kHeads) {
+      add->name = graph_.nodes[Attention(place)].name + std::string(kRemovedAttention);
+    }
+    Weight bias{consumer.name + ".bias", {}};
+    if (consumer.weights.size() == 2) {
+      bias = consumer.weights[1];
+    } else {
+      bias.tensor =
+          Tensor::FromFloats({OutputWidth(place.consumer)}, std::vector<float>(width, 0.0f));
+    }
+    Tensor& ones = ones_[s.name];
+    if (ones.rank() != 1 || ones.dim(0) == 0) {
+      ones = Tensor::FromFloats({OutputWidth(place.consumer)}, std::vector<float>(width, 1.0f));
+    }
+    add->op = OpKind::kAffine;
+    add->inputs = {residual};
+    add->weights = {{add->name + ".weight", ones}, std::move(bias)};
+    add->attrs = NoAttrs{};
+  }
+
+  Status Cut() {
+    // What was tied stays tied: the structure is the same, so each weight is cut once.
+    std::map<const std::byte*, Tensor> done;
+    for (auto& [index, rest] : rest_) {
+      Node& node = work_.nodes[index];
+      const std::vector<int64_t>* rows = rest.rows ? &*rest.rows : nullptr;
+      for (size_t w = 0; w < node.weights.size(); ++w) {
+        Tensor& t = node.weights[w].tensor;
+        const std::vector<int64_t>* columns = w == 0 && rest.columns ? &*rest.columns : nullptr;
+        if (rows == nullptr && columns == nullptr) continue;
+        if (!IsFloat(t)) {
+          return Unsupported(node.name + ": its weight is " + std::string(DTypeName(t.dtype())) +
+                             ", only float weights are cut; prune before quantizing");
+        }
+        const auto [known, fresh] = done.try_emplace(t.data().data());
+        if (fresh) {
+          if (columns != nullptr && rest.weight) {
+            TRY(known->second, Replaced(node, t, *rest.weight, rest));
+          } else {
+            known->second = Pick(t, rows, columns);
+          }
+        }
+        t = known->second;
+      }
+    }
     return {};
   }
 
-  // Shapes anew, without what nothing reads any more.
+  // `weight` in place of the cut columns of `t`, with the rows cut too.
+  static Result<Tensor> Replaced(const Node& node, const Tensor& t, const Tensor& weight,
+                                 const Rest& rest) {
+    const Shape shape{t.dim(0), static_cast<int64_t>(rest.columns->size())};
+    if (weight.shape() != shape || !IsFloat(weight)) {
+      return InvalidArgument("the new weight of " + node.name + " is " + ShapeText(weight.shape()) +
+                             " " + std::string(DTypeName(weight.dtype())) + ", must be floats " +
+                             ShapeText(shape));
+    }
+    const Tensor flat = weight.layout() == Layout::kPanels ? UnpackPanels(weight) : weight;
+    const Tensor cut = rest.rows ? Pick(flat, &*rest.rows, nullptr) : flat;
+    return t.layout() == Layout::kPanels ? PackPanels(cut) : cut;
+  }
+
+  // Without what nothing needs any more; types follow from the weights.
   Result<Graph> Rebuild() const {
-    std::vector<ValueId> outputs;
-    for (const GraphOutput& output : graph_.outputs) outputs.push_back(output.value);
-    const std::vector<bool> needed = NeededNodes(graph_, outputs);
+    std::vector<ValueId> wanted;
+    for (const GraphOutput& output : work_.outputs) wanted.push_back(output.value);
+    const std::vector<bool> needed = NeededNodes(work_, wanted);
     Builder builder;
-    GraphCopier copy(graph_, builder);
-    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (needed[i]) copy.Copy(graph_.nodes[i]);
+    GraphCopier copy(work_, builder);
+    for (size_t i = 0; i < work_.nodes.size(); ++i) {
+      if (needed[i]) copy.Copy(work_.nodes[i]);
     }
     copy.Outputs();
-    return std::move(builder).Finish(graph_.max_sequence_length);
+    return std::move(builder).Finish(work_.max_sequence_length);
   }
 
-  Graph graph_;
+  const Graph& graph_;
+  const std::vector<Structure> structures_;
+  Graph work_;
+  std::set<std::string> seen_;
+  std::map<size_t, Rest> rest_;
+  std::map<std::string, Tensor> ones_;  // per structure, so that tied places share it
 };
 
 }  // namespace

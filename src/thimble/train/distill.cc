@@ -189,6 +189,8 @@ class Planner {
   }
 
   Status AddAttention(Node student, Node teacher, double blocks, int block) {
+    // Pruning may have left a block without one.
+    if (student.op != OpKind::kAttention || teacher.op != OpKind::kAttention) return {};
     const auto& sa = std::get<AttentionAttrs>(student.attrs);
     const auto& ta = std::get<AttentionAttrs>(teacher.attrs);
     for (const auto& [kind, weight] : {std::pair{Kind::kAttention, options_.attention},

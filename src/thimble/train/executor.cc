@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "thimble/graph/blocks.h"
 #include "thimble/passes/lora.h"
 #include "thimble/train/expressions.h"
 
@@ -67,7 +68,7 @@ void Executor::PlaceDropout() {
   const GraphOutput* logits = graph_->FindOutput("logits");
   for (size_t i = 0; i < graph_->nodes.size(); ++i) {
     const Node& node = graph_->nodes[i];
-    if (node.op == OpKind::kAttention) before_attention = false;
+    if (BeginsBlock(node)) before_attention = false;
     const bool norm = node.op == OpKind::kLayerNorm || node.op == OpKind::kAffine;
     if (norm && before_attention && !embeddings_done) {
       dropout_[i].on_output = embeddings_done = true;
