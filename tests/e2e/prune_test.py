@@ -83,7 +83,7 @@ class Prune(support.TestCase):
         for arguments, code, words in (
             (dict(calib=few), 1, "too few"),
             (dict(calib=other), 1, "label"),
-            (dict(model=int8), 1, "float32"),
+            (dict(model=int8), 1, "before quantizing"),
         ):
             result = self.prune("--speedup", "2", **arguments)
             self.assertEqual(result.returncode, code, result.stderr.decode())

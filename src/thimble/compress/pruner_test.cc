@@ -108,7 +108,7 @@ TEST(Pruner, SharedLayersStayShared) {
   ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
   EXPECT_EQ(pruner->table().structures.size(), 2u);
   const Result<Pruned> pruned =
-      pruner->PruneTo(model.graph, 1 + 0.5 * (pruner->largest_speedup() - 1), kQuiet);
+      pruner->PruneTo(model.graph, 1 + 0.1 * (pruner->largest_speedup() - 1), kQuiet);
   ASSERT_TRUE(pruned.has_value()) << pruned.error().message();
   const std::vector<Structure> left = FindStructures(pruned->graph);
   ASSERT_FALSE(left.empty());
