@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the recipes on real data and writes docs/results-training.md.
 
-    results.py --data DIR [--seeds N] [--warm TEACHER.thimble] [NAME...]
+    results.py --data DIR [--seeds N] [--warm TEACHER.thimble [--distil]] [NAME...]
 
 DIR holds one folder per data set (train, val and test files as .tsv or .tsv.gz). A vocabulary is learned from each
 training set, every recipe is run with N seeds, weights are chosen on the validation set, and the test set is
@@ -10,6 +10,8 @@ measured once per run. Results of each run are kept in build/results, so that a 
 With --warm the English recipes are run twice more: from a student that was distilled from that sentence encoder on the plain
 text of DIR/wiki_en (recipes/general.toml), and from one of the same size that learned masked words of the same text for
 as long (recipes/masked_lm.toml). The vocabulary of both comes from that text.
+
+With --distil that encoder is fine-tuned on the tasks of DISTILLED, once each, and teaches the recipes' models there.
 """
 import argparse
 import datetime
@@ -32,7 +34,7 @@ class Set(NamedTuple):
 
 
 SETS = {
-    "clinc150": Set("clinc150", "clinc150", 4000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
+    "clinc150": Set("clinc150", "clinc150", 2000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
     "tweeteval_emoji": Set("tweeteval_emoji", "tweeteval_emoji", 12000, "macro_f1",
                            "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9"),
     "tweet_sentiment": Set("tweet_sentiment", "tweet_sentiment", 12000, "macro_recall",
@@ -40,12 +42,15 @@ SETS = {
     "glue_sst2": Set("glue_sst2", "glue_sst2", 8000, "accuracy", "BERT 91.8, MobileBERT 92.8"),
     "goemotions": Set("goemotions", "goemotions", 12000, "macro_f1", "BERT 50.3"),
     "mrda": Set("mrda", "mrda_multilabel", 4000, "accuracy", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7", "basic5"),
-    "mahasent_gt": Set("mahasent", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
-    "mahasent_mr": Set("mahasent", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
+    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
+    "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
 }
 ENGLISH = [name for name, data in SETS.items() if not data.cased]
 STARTS = {"cold": "random weights", "masked": "masked words of English Wikipedia, for as long as warm took",
           "warm": "distilled from Universal Sentence Encoder Lite on the same text"}
+# Tasks whose recipes are also taught by the fine-tuned sentence encoder (recipes/sentence_encoder.toml).
+DISTILLED = ("clinc150", "tweet_sentiment")
+DISTIL = ("--alpha-task", 0.1, "--alpha-logits", 0.9, "--temperature", 2)
 KEPT = ("in_scope_accuracy", "oos_recall", "accuracy", "macro_f1", "macro_recall", "micro_f1")
 
 
@@ -86,15 +91,31 @@ class Runs:
             result.write_text(run(self.thimble, *arguments, "--threads", self.options.threads, "--json", "--resume"))
         return json.loads(result.read_text())
 
-    def train(self, name, seed, start):
+    def task(self, run_name, verb, name, recipe, seed, *more):
+        """One training run on the data set `name`, judged on its validation and test sets."""
         data = SETS[name]
         folder = self.options.data / data.folder
-        more = ["--label-column", data.label_column] if data.label_column else []
-        more += ["--vocab", self.vocabulary(name)] if start == "cold" else ["--model", self.student(start)]
-        return self.once(self.folder / f"{name}.{start}.{seed}.json", "train", "--recipe",
-                         ROOT / f"recipes/{data.recipe}.toml", "--train", find(folder, "train"), "--valid",
-                         find(folder, "val", "valid"), "--test", find(folder, "test"), "-o",
-                         self.folder / f"{name}.{start}.{seed}.thimble", "--seed", seed, *more)
+        if data.label_column:
+            more += ("--label-column", data.label_column)
+        return self.once(self.folder / f"{run_name}.json", verb, "--recipe", ROOT / f"recipes/{recipe}.toml", "--train",
+                         find(folder, "train"), "--valid", find(folder, "val", "valid"), "--test", find(folder, "test"),
+                         "-o", self.folder / f"{run_name}.thimble", "--seed", seed, *more)
+
+    def train(self, name, seed, start):
+        more = ("--vocab", self.vocabulary(name)) if start == "cold" else ("--model", self.student(start))
+        return self.task(f"{name}.{start}.{seed}", "train", name, SETS[name].recipe, seed, *more)
+
+    def teacher(self, name):
+        return self.task(f"{name}.teacher", "train", name, "sentence_encoder", 1, "--model", self.options.warm,
+                         "--metric", SETS[name].metric)
+
+    def distil(self, name, seed):
+        return self.task(f"{name}.distilled.{seed}", "distill", name, SETS[name].recipe, seed, "--vocab",
+                         self.vocabulary(name), "--teacher", self.folder / f"{name}.teacher.thimble", "--cache",
+                         self.folder / f"{name}.teacher", *DISTIL)
+
+    def parameters(self, run_name):
+        return json.loads(run(self.thimble, "inspect", self.folder / f"{run_name}.thimble", "--json"))["parameters"]
 
     def student(self, start):
         """What a recipe starts from that does not start cold; made once."""
@@ -126,7 +147,27 @@ def spread(values):
     return f"{middle:.1f}" if len(values) == 1 else f"{middle:.1f} ± {statistics.stdev(values):.1f}"
 
 
-def report(rows, options):
+def distillation(runs, options):
+    """The table of students with and without their teacher."""
+    seeds = range(1, options.seeds + 1)
+    lines = ["", "## With a teacher", "",
+             "The teacher is the sentence encoder of `./run demo`, fine-tuned on the task (recipes/sentence_encoder.toml, one seed). The",
+             "student is the model of the recipe from random weights, alone and taught by the teacher's softened labels",
+             f"(`{' '.join(map(str, DISTIL))}`), all else equal. Test set; \"kept\" is the taught student's mean over the teacher's score.", "",
+             "| data | metric | teacher | parameters | student alone | taught | parameters | kept |",
+             "|---|---|---:|---:|---:|---:|---:|---:|"]
+    for name in DISTILLED:
+        metric = SETS[name].metric
+        teacher = runs.teacher(name)["test"][metric]
+        alone = [runs.train(name, seed, "cold")["test"][metric] for seed in seeds]
+        taught = [runs.distil(name, seed)["test"][metric] for seed in seeds]
+        print(f"{name}: teacher {100 * teacher:.1f}, alone {spread(alone)}, taught {spread(taught)}", flush=True)
+        lines.append(f"| {name} | {metric} | {100 * teacher:.1f} | {runs.parameters(f'{name}.teacher'):,} | {spread(alone)} | "
+                     f"**{spread(taught)}** | {runs.parameters(f'{name}.cold.1'):,} | {100 * statistics.mean(taught) / teacher:.1f} % |")
+    return lines
+
+
+def report(rows, options, more):
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     lines = ["# Training from scratch on real data", "",
              "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
@@ -144,7 +185,7 @@ def report(rows, options):
         energy = statistics.mean(r["account"]["energy_j"] for r in runs) / 3600
         lines.append(f"| {name} | {start} | {metric} | {spread([r['valid'][metric] for r in runs])} | "
                      f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {energy:.1f} | {SETS[name].others} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + more) + "\n"
 
 
 def main():
@@ -153,6 +194,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, default=ROOT.parent / "shared/data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--warm", help="a sentence encoder as .thimble: run the English recipes from its student too")
+    parser.add_argument("--distil", action="store_true", help="with --warm: teach students of that encoder, fine-tuned")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
     parser.add_argument("--out", default=str(ROOT / "docs/results-training.md"))
@@ -160,13 +202,16 @@ def main():
     unknown = [n for n in options.names if n not in SETS]
     if unknown:
         raise SystemExit(f"results: there is no data set '{unknown[0]}': {', '.join(SETS)}")
+    if options.distil and not options.warm:
+        raise SystemExit("results: --distil needs the encoder that teaches: --warm ENCODER.thimble")
     runs = Runs(options)
     rows = []
     for name in options.names or SETS:
         rows.append((name, "cold", runs.collect(name, "cold")))
         if options.warm and name in ENGLISH:
             rows += [(name, start, runs.collect(name, start)) for start in ("masked", "warm")]
-    pathlib.Path(options.out).write_text(report(rows, options), encoding="utf-8")
+    more = distillation(runs, options) if options.distil else []
+    pathlib.Path(options.out).write_text(report(rows, options, more), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class Train(TrainingCase):
         self.assertEqual(inspected["labels"], ["maybe", "no", "yes"])
         self.assertIn("training", inspected["provenance"])
         account = json.loads(inspected["provenance"]["training_account"])
+        self.assertEqual(account["device"], "cpu")
         self.assertGreater(account["cpu_s"], 0)
         self.assertGreater(account["energy_j"], 0)
         self.assertRegex(account["energy_source"], "measured|estimate")

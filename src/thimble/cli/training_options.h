@@ -34,6 +34,7 @@ struct TrainingCall {
   int processes = 1;           // to start here
   double rank_timeout = 1800;  // seconds
   bool whole_words = false, json = false, strict = false;
+  bool silent = false;  // the caller says what came out
 
   // Unset: all weights are trained, and a whole model is written.
   std::optional<int64_t> adapter_rank;  // 0: the head alone

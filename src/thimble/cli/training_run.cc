@@ -476,6 +476,7 @@ class Run {
     TRY_VOID(measure("valid", data_.valid));
     TRY_VOID(measure("test", data_.test));
     summary["account"] = console.Account();
+    summary["account"]["device"] = o_.device;
     model_.provenance.emplace_back("training_account", summary["account"].dump());
     model_.provenance.emplace_back("training", RecipeJson().dump());
     model_.provenance.emplace_back("training_data_sha256", data_sha256_);
@@ -484,6 +485,7 @@ class Run {
                                : WriteThimble(model_, o_.output));
     std::remove(o_.trainer.checkpoint.c_str());
     TRY_VOID(console.Summary(summary));
+    if (o_.silent) return {};
     return PrintText(o_.json ? summary.dump() + "\n" : TrainingConsole::Human(summary));
   }
 

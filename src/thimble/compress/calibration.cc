@@ -1,126 +1,151 @@
 #include "thimble/compress/calibration.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
-#include <numeric>
 #include <span>
-#include <utility>
 
-#include "thimble/base/quote.h"
 #include "thimble/base/random.h"
+#include "thimble/data/dataset.h"
 #include "thimble/data/plain_text.h"
+#include "thimble/formats/thimble/packed.h"
+#include "thimble/text/tokenizer.h"
 
 namespace thimble::compress {
 namespace {
 
-bool HasLabels(Task task) {
-  return task != Task::kFeatures && task != Task::kMaskedLm && task != Task::kPretraining;
-}
+constexpr size_t kBatchTokens = 2048;
 
 bool IsPlainText(const std::string& path) {
-  return path.ends_with(".txt") || path.ends_with(".txt.gz") ||
-         std::filesystem::is_directory(path);
+  std::error_code error;
+  return std::filesystem::is_directory(path, error) || path.ends_with(".txt") ||
+         path.ends_with(".txt.gz");
 }
 
-// Moves `count` random elements to the front and drops the rest.
-template <class T>
-void Draw(std::vector<T>& all, size_t count, uint64_t seed) {
-  Random random(seed);
-  random.Shuffle(std::span(all));
-  if (count > 0 && count < all.size()) all.resize(count);
+// Softmax, or one sigmoid per label, of a row of logits.
+void ToProbabilities(std::span<float> row, bool several) {
+  if (several) {
+    for (float& x : row) x = 1 / (1 + std::exp(-x));
+    return;
+  }
+  const float top = *std::max_element(row.begin(), row.end());
+  float sum = 0;
+  for (float& x : row) sum += x = std::exp(x - top);
+  for (float& x : row) x /= sum;
 }
 
-class Reader {
- public:
-  Reader(const std::string& path, const Model& model, const CalibrationOptions& options)
-      : path_(path), model_(model), options_(options) {
-    const auto limit = static_cast<size_t>(model.graph.max_sequence_length);
-    max_length_ = options.max_length == 0 ? limit : std::min(options.max_length, limit);
-  }
-
-  Result<Calibration> Run() && {
-    TRY(const Tokenizer tokenizer, Tokenizer::Create(model_.tokenizer));
-    const bool labelled = HasLabels(model_.task) && !IsPlainText(path_);
-    if (options_.labelled && !labelled) {
-      return InvalidData(path_ + ": it has no labels, and a loss is to be measured; give a data set of " +
-                         std::string(TaskName(model_.task)));
-    }
-    TRY_VOID(labelled ? ReadRows(tokenizer) : ReadTexts(tokenizer));
-    if (result_.examples.size() < options_.least_examples) {
-      return InvalidData(path_ + ": " + std::to_string(result_.examples.size()) +
-                         " examples are too few to calibrate with; give at least " +
-                         std::to_string(options_.least_examples) + ", better 1000");
-    }
-    for (const train::TrainingExample& e : result_.examples) result_.tokens += e.ids.size();
-    return std::move(result_);
-  }
-
- private:
-  Status ReadRows(const Tokenizer& tokenizer) {
-    Result<Dataset> read = ReadDataset(path_, {.task = model_.task,
-                                               .labels = model_.labels,
-                                               .unknown_label = UnknownLabel::kAppend});
-    if (!read) {
-      return Error(read.error().code(),
-                   read.error().message() + "; the model's task is " +
-                       std::string(TaskName(model_.task)) + ", texts alone can come as .txt");
-    }
-    Dataset data = *std::move(read);
-    if (data.labels.size() > data.known_labels) {
-      return InvalidData(path_ + ": its label " + Quoted(data.labels[data.known_labels]) +
-                         " is none of the model's, which has " + Names(model_.labels) +
-                         "; give data of the model's task");
-    }
-    Draw(data.examples, options_.max_examples, options_.seed);
-    TRY(train::TrainingData encoded, train::EncodeForTraining(data, model_.task, tokenizer,
-                                                              {.max_length = max_length_}));
-    result_.examples = std::move(encoded.examples);
-    result_.truncated = encoded.truncated;
-    result_.data = std::move(data);
-    return {};
-  }
-
-  Status ReadTexts(const Tokenizer& tokenizer) {
-    TRY(PlainText corpus, PlainText::Open({path_}));
-    std::vector<std::string> texts;
-    std::string line;
-    for (;;) {
-      TRY(const bool more, corpus.Next(line));
-      if (!more) break;
-      texts.push_back(line);
-    }
-    Draw(texts, options_.max_examples, options_.seed);
-    for (const std::string& text : texts) {
-      TRY(train::TrainingExample example,
-          train::EncodeText(tokenizer, text, std::nullopt, max_length_));
-      example.source = example.number = result_.examples.size();
-      example.key = train::ExampleKey(example.number);
-      result_.examples.push_back(std::move(example));
-    }
-    return {};
-  }
-
-  static std::string Names(const std::vector<std::string>& labels) {
-    constexpr size_t kMost = 3;
-    std::string names;
-    for (size_t i = 0; i < std::min(labels.size(), kMost); ++i) {
-      names += (i > 0 ? ", " : "") + Quoted(labels[i]);
-    }
-    return names + (labels.size() > kMost ? ", ..." : "");
-  }
-
-  const std::string& path_;
-  const Model& model_;
-  const CalibrationOptions& options_;
-  size_t max_length_;
-  Calibration result_;
-};
+double Divergence(double p, double q) {
+  constexpr double kLeast = 1e-12;
+  return p <= 0 ? 0 : p * std::log(p / std::max(q, kLeast));
+}
 
 }  // namespace
 
-Result<Calibration> ReadCalibration(const std::string& path, const Model& model,
-                                    const CalibrationOptions& options) {
-  return Reader(path, model, options).Run();
+Status ForEachBatch(const std::vector<train::TrainingExample>& examples, size_t tokens,
+                    const std::function<Status(const Batch&)>& run) {
+  Batch batch;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    batch.Add(examples[i].ids, examples[i].type_ids);
+    if (batch.tokens() < tokens && i + 1 < examples.size()) continue;
+    TRY_VOID(run(batch));
+    batch.Clear();
+  }
+  return {};
+}
+
+Result<std::vector<train::TrainingExample>> ReadCalibration(const std::string& path,
+                                                            const Model& model,
+                                                            const CalibrationOptions& options) {
+  TRY(const Tokenizer tokenizer, Tokenizer::Create(model.tokenizer));
+  auto limit = static_cast<size_t>(model.graph.max_sequence_length);
+  if (options.max_length > 0)
+    limit = limit > 0 ? std::min(limit, options.max_length) : options.max_length;
+  std::vector<train::TrainingExample> examples;
+  if (IsPlainText(path)) {
+    TRY(PlainText text, PlainText::Open({path}));
+    std::string paragraph;
+    while (true) {
+      TRY(const bool more, text.Next(paragraph));
+      if (!more) break;
+      if (paragraph.empty()) continue;
+      TRY(train::TrainingExample e, train::EncodeText(tokenizer, paragraph, std::nullopt, limit));
+      examples.push_back(std::move(e));
+    }
+  } else {
+    DatasetOptions read;
+    if (!model.labels.empty() && model.task != Task::kRegression) {
+      read.task = model.task;
+      read.labels = model.labels;
+    }
+    TRY(const Dataset data, ReadDataset(path, read));
+    for (const Example& row : data.examples) {
+      TRY(train::TrainingExample e, train::EncodeText(tokenizer, row.text, row.pair, limit));
+      examples.push_back(std::move(e));
+    }
+  }
+  if (examples.size() < kFewestSamples) {
+    return InvalidData(path + ": " + std::to_string(examples.size()) +
+                       " texts are too few to calibrate on; give at least " +
+                       std::to_string(kFewestSamples));
+  }
+  Random random(options.seed);
+  random.Shuffle(std::span(examples));
+  if (examples.size() > options.samples) examples.resize(std::max(options.samples, kFewestSamples));
+  return examples;
+}
+
+Result<OutputDistance> OutputDistance::Create(const Model& model,
+                                              const std::vector<train::TrainingExample>& examples,
+                                              int threads) {
+  OutputDistance distance(model, examples, threads);
+  TRY(distance.outputs_, distance.Outputs(model.graph));
+  const GraphOutput* logits = model.graph.FindOutput("logits");
+  const ValueId value = logits != nullptr ? logits->value : model.graph.outputs[0].value;
+  distance.width_ = static_cast<size_t>(model.graph.value(value).type.width);
+  return distance;
+}
+
+Result<std::vector<float>> OutputDistance::Outputs(const Graph& graph) const {
+  Model model = model_;
+  model.graph = graph;
+  TRY(const Model packed, Packed(model));
+  TRY(Session session, Session::Create(packed.graph, {.threads = threads_, .outputs = {}}));
+  std::vector<float> values;
+  const auto run = [&](const Batch& batch) -> Status {
+    TRY_VOID(session.Run(batch));
+    const OutputView view = session.output(0);
+    for (size_t r = 0; r < view.rows; ++r) {
+      values.insert(values.end(), view.row(r).begin(), view.row(r).end());
+    }
+    return {};
+  };
+  TRY_VOID(ForEachBatch(*examples_, kBatchTokens, run));
+  return values;
+}
+
+Result<double> OutputDistance::To(const Graph& other) const {
+  TRY(std::vector<float> others, Outputs(other));
+  const bool several = model_.task == Task::kMultiLabel;
+  if (!several && model_.task != Task::kSingleLabel && model_.task != Task::kTokenLabels) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < others.size(); ++i) {
+      difference += std::pow(static_cast<double>(others[i]) - outputs_[i], 2);
+      size += std::pow(static_cast<double>(outputs_[i]), 2);
+    }
+    return size > 0 ? difference / size : difference;
+  }
+  std::vector<float> own = outputs_;
+  double sum = 0;
+  for (size_t at = 0; at + width_ <= own.size(); at += width_) {
+    const std::span p(own.data() + at, width_), q(others.data() + at, width_);
+    ToProbabilities(p, several);
+    ToProbabilities(q, several);
+    for (size_t i = 0; i < width_; ++i) {
+      sum += Divergence(p[i], q[i]);
+      if (several) sum += Divergence(1 - p[i], 1 - q[i]);
+    }
+  }
+  return sum / std::max<double>(1, static_cast<double>(own.size() / width_));
 }
 
 }  // namespace thimble::compress

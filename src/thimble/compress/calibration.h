@@ -1,41 +1,62 @@
-// Calibration data: some hundred texts like those the model will meet.
-//
-// Plain text (.txt, .txt.gz, a folder of them): one text a line. A data set (TSV, CSV, JSON lines, SQuAD, CoNLL;
-// data/dataset.h) must be of the model's task and carry labels of the model: then a loss can be measured on it too.
-// For a model without labels (features, masked_lm) a data set gives its texts alone.
+// Texts that a model is calibrated on: what its layers see, and how far a smaller model strays from it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "thimble/base/result.h"
-#include "thimble/data/dataset.h"
 #include "thimble/formats/model.h"
+#include "thimble/runtime/session.h"
 #include "thimble/train/examples.h"
 
 namespace thimble::compress {
 
+// Hears the share of the work that is done, in [0, 1]; an error it returns stops the work.
+using ProgressFn = std::function<Status(double)>;
+
 struct CalibrationOptions {
-  size_t max_examples = 1024;  // drawn at random from all; 0: all
-  size_t least_examples = 32;  // fewer are an error
-  size_t max_length = 0;       // tokens of a text, the rest is cut; 0: the model's limit
-  bool labelled = false;       // whether data without labels is an error
-  uint64_t seed = 1;           // of the draw
+  size_t samples = 1024;  // at most; drawn at random where the file has more
+  size_t max_length = 0;  // tokens; 0: the model's limit
+  uint64_t seed = 1;
+};
+inline constexpr size_t kFewestSamples = 32;
+
+// Reads a labelled data set of the model's task, or plain text (.txt, .txt.gz, a folder), one paragraph a sample.
+// kInvalidData: fewer than kFewestSamples texts; labels that the model does not have.
+Result<std::vector<train::TrainingExample>> ReadCalibration(const std::string& path,
+                                                            const Model& model,
+                                                            const CalibrationOptions& options);
+
+// What a model gives for texts, and how far another model's answers are from it.
+class OutputDistance {
+ public:
+  // `examples` must outlive the object.
+  static Result<OutputDistance> Create(const Model& model,
+                                       const std::vector<train::TrainingExample>& examples,
+                                       int threads);
+
+  // Mean over the rows of the outputs: KL(model || other) of the label distributions (one label), of every label by
+  // itself (several labels), else the squared difference relative to the model's own size.
+  Result<double> To(const Graph& other) const;
+
+ private:
+  OutputDistance(const Model& model, const std::vector<train::TrainingExample>& examples,
+                 int threads)
+      : model_(model), examples_(&examples), threads_(threads) {}
+  Result<std::vector<float>> Outputs(const Graph& graph) const;
+
+  Model model_;
+  const std::vector<train::TrainingExample>* examples_;
+  int threads_;
+  size_t width_ = 0;
+  std::vector<float> outputs_;
 };
 
-struct Calibration {
-  std::vector<train::TrainingExample> examples;  // in the order drawn; windows of long contexts one each
-  // The rows that `examples` come from (TrainingExample::source), where they have labels.
-  std::optional<Dataset> data;
-  size_t tokens = 0, truncated = 0;
-};
-
-// kInvalidData: data of another task or with a label that the model does not have, too few examples, no labels where
-// they are needed; each says what would do.
-Result<Calibration> ReadCalibration(const std::string& path, const Model& model,
-                                    const CalibrationOptions& options = {});
+// Sequences of about `tokens` tokens per batch, one after another, given to `run`.
+Status ForEachBatch(const std::vector<train::TrainingExample>& examples, size_t tokens,
+                    const std::function<Status(const Batch&)>& run);
 
 }  // namespace thimble::compress

@@ -1,236 +1,239 @@
 #include "thimble/compress/obs.h"
 
+#include <ATen/Functions.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
-#include <utility>
-
-#include "thimble/compress/eliminate.h"
-#include "thimble/train/libraries.h"
-#include "thimble/train/torch.h"
+#include <numeric>
 
 namespace thimble::compress {
 namespace {
 
-// Below this the smallest pivot is rounding.
-constexpr double kLeastPivotShare = 1e-12;
-constexpr double kDamping = 0.01;
+// Single columns are removed lazily: so many at a time are applied to the matrices.
+constexpr int64_t kBlock = 32;
+// The matrices are copied without what was removed once that is a share of them.
+constexpr double kCompactBelow = 0.8;
 
-std::string Number(int64_t n) { return std::to_string(n); }
-
-Status Check(const Tensor& weight, int64_t unit_width, const Gram& gram,
-             const ObsOptions& options) {
-  if (weight.rank() != 2 || weight.dim(1) != gram.width || unit_width < 1 ||
-      gram.width % unit_width != 0) {
-    return InvalidArgument("a weight " + ShapeText(weight.shape()) + " in units of " +
-                           Number(unit_width) + " does not fit moments of width " +
-                           Number(gram.width));
-  }
-  for (const int64_t count : options.counts) {
-    if (count < 0 || count > gram.width / unit_width) {
-      return InvalidArgument("there are " + Number(gram.width / unit_width) + " units, not " +
-                             Number(count));
-    }
-  }
-  if (options.batch < 1) return InvalidArgument("a batch has at least one removal");
-  return {};
+at::Tensor IndexTensor(std::span<const int64_t> values) {
+  const at::Tensor t = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
+  return t;
 }
 
-// The factor of H + lambda, or an undefined tensor where it has none to rely on.
-at::Tensor Factor(const at::Tensor& h, double lambda) {
-  at::Tensor damped = h.clone();
-  damped.diagonal().add_(lambda);
-  auto [factor, info] = at::linalg_cholesky_ex(damped);
+std::vector<int64_t> ColumnsOf(std::span<const int64_t> units, int64_t width) {
+  std::vector<int64_t> columns;
+  columns.reserve(units.size() * static_cast<size_t>(width));
+  for (const int64_t u : units) {
+    for (int64_t c = 0; c < width; ++c) columns.push_back(u * width + c);
+  }
+  return columns;
+}
+
+double SquaredError(const at::Tensor& change, const at::Tensor& gram) {
+  return at::mm(change, gram).mul_(change).sum().item<double>();
+}
+
+// H, or nothing where G is too close to singular: a pivot of its Cholesky factor says so.
+at::Tensor InverseOf(const at::Tensor& gram) {
+  const auto [factor, info] = at::linalg_cholesky_ex(gram);
   if (info.item<int>() != 0) return {};
   const at::Tensor pivots = factor.diagonal();
-  const double share = (pivots.min() / pivots.max()).item<double>();
-  return share * share >= kLeastPivotShare ? factor : at::Tensor();
+  constexpr double kLeastPivot = 1e-7;  // squared, a share of the largest
+  if (pivots.min().item<double>() < kLeastPivot * pivots.max().item<double>()) return {};
+  return at::cholesky_inverse(factor);
 }
 
-class Pruner {
+class Remover {
  public:
-  Pruner(const Tensor& weight, int64_t unit_width, const Gram& gram, const ObsOptions& options)
-      : width_(unit_width), units_(gram.width / unit_width), options_(options) {
-    const std::vector<float> values = weight.ToFloats();
-    original_ = at::tensor(values, at::kFloat).view({weight.dim(0), gram.width}).t().contiguous();
-    h_ = at::from_blob(const_cast<double*>(gram.sum.data()), {gram.width, gram.width}, at::kDouble);
+  Remover(const at::Tensor& weight, at::Tensor inverse, int64_t unit_width)
+      : width_(unit_width),
+        weight_(weight.to(at::kDouble).clone()),
+        inverse_(std::move(inverse)),
+        units_(static_cast<size_t>(weight.size(1) / unit_width)) {
+    std::iota(units_.begin(), units_.end(), 0);
+    alive_.assign(units_.size(), true);
+    left_ = static_cast<int64_t>(units_.size());
+    Refresh();
   }
 
-  Result<ObsResult> Run() {
-    const at::Tensor weight = original_.to(at::kDouble);
-    result_.path.energy = weight.mul(at::mm(h_, weight)).sum().item<double>();
-    TRY(at::Tensor inverse, Invert(weight));
-    const int64_t capacity = width_ == 1 ? std::min(options_.batch, units_) : width_;
-    Elimination elimination(std::move(inverse), weight, capacity);
-    for (int64_t u = 0; u < units_; ++u) left_.push_back(u);
-    gone_.assign(left_.size(), false);
-    RemovalPath& path = result_.path;
-    path.snapshots.resize(options_.counts.size());
-    path.errors.push_back(0);
-    TakeSnapshots(elimination);
-    Refresh(elimination);
-    while (static_cast<int64_t>(path.order.size()) < units_) {
-      const auto slot = static_cast<int64_t>(std::min_element(costs_.begin(), costs_.end()) -
-                                             costs_.begin());
-      const Elimination::Removed unit = elimination.Remove(slot * width_, width_);
-      path.order.push_back(left_[static_cast<size_t>(slot)]);
-      path.errors.push_back(path.errors.back() + std::max(unit.cost, 0.0));
-      gone_[static_cast<size_t>(slot)] = true;
-      if (width_ > 1 || elimination.full(1) || IsWanted()) {
-        Flush(elimination);
-        TakeSnapshots(elimination);
-        Refresh(elimination);
-      } else {
-        Follow(unit);
-      }
-      if (options_.progress) {
-        TRY_VOID(options_.progress(static_cast<double>(path.order.size()) /
-                                   static_cast<double>(units_)));
-      }
+  // Removes until `count` units are left.
+  Snapshot Reduce(int64_t count) {
+    while (left_ > count) width_ == 1 ? RemoveColumn() : RemoveGroup();
+    Flush();
+    Snapshot s{.units = {}, .weight = {}, .error = error_};
+    std::vector<int64_t> places;
+    for (size_t i = 0; i < units_.size(); ++i) {
+      if (!alive_[i]) continue;
+      s.units.push_back(units_[i]);
+      places.push_back(static_cast<int64_t>(i));
     }
-    return std::move(result_);
+    s.weight = weight_.index_select(1, IndexTensor(ColumnsOf(places, width_))).to(at::kFloat);
+    return s;
   }
 
  private:
-  // H^-1. Dead inputs leave `weight`.
-  Result<at::Tensor> Invert(const at::Tensor& weight) {
-    at::Tensor h = h_.clone();
-    const at::Tensor diagonal = h.diagonal();
-    const double mean = diagonal.mean().item<double>();
-    if (!std::isfinite(mean)) return InvalidData("the moments are not finite");
-    dead_ = diagonal.le(0).nonzero().view({-1});
-    result_.dead_inputs = dead_.numel();
-    if (dead_.numel() > 0) {
-      at::Tensor(weight).index_fill_(0, dead_, 0);
-      at::Tensor(diagonal).index_fill_(0, dead_, mean > 0 ? mean : 1);
-    }
-    const double share = options_.damping.value_or(0);
-    double lambda = share * mean;
-    at::Tensor factor = Factor(h, lambda);
-    if (!factor.defined() && !options_.damping.has_value()) {
-      lambda = kDamping * mean;
-      factor = Factor(h, lambda);
-    }
-    if (!factor.defined()) {
-      return InvalidData("the moments have no inverse; use more calibration data or more damping");
-    }
-    result_.lambda = lambda;
-    return at::cholesky_inverse(factor);
+  // Of single columns, exactly from the matrices: squared norms of W's columns and the diagonal of H.
+  void Refresh() {
+    if (width_ != 1) return;
+    norms_ = weight_.square().sum(0);
+    diagonal_ = inverse_.diagonal().clone();
   }
 
-  int64_t count() const { return units_ - static_cast<int64_t>(result_.path.order.size()); }
-
-  bool IsWanted() const {
-    return std::find(options_.counts.begin(), options_.counts.end(), count()) !=
-           options_.counts.end();
-  }
-
-  void Flush(Elimination& elimination) {
-    std::vector<int64_t> kept, left;
-    for (size_t slot = 0; slot < left_.size(); ++slot) {
-      if (gone_[slot]) continue;
-      left.push_back(left_[slot]);
-      for (int64_t i = 0; i < width_; ++i) kept.push_back(static_cast<int64_t>(slot) * width_ + i);
+  void RemoveColumn() {
+    const double* norm = norms_.data_ptr<double>();
+    const double* diagonal = diagonal_.data_ptr<double>();
+    size_t best = 0;
+    double least = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < units_.size(); ++i) {
+      if (!alive_[i]) continue;
+      const double score = norm[i] / diagonal[i];
+      if (score < least) least = score, best = i;
     }
-    elimination.Flush(kept);
-    left_ = std::move(left);
-    gone_.assign(left_.size(), false);
-  }
-
-  // Nothing waits now.
-  void TakeSnapshots(const Elimination& elimination) {
-    for (size_t i = 0; i < options_.counts.size(); ++i) {
-      if (options_.counts[i] != count()) continue;
-      Snapshot& snapshot = result_.path.snapshots[i];
-      snapshot.units = left_;
-      if (left_.empty()) continue;
-      at::Tensor columns = elimination.weight().to(at::kFloat);
-      RestoreDead(columns);
-      columns = columns.t().contiguous();
-      snapshot.weight = Tensor::FromFloats(
-          {columns.size(0), columns.size(1)},
-          {columns.data_ptr<float>(), static_cast<size_t>(columns.numel())});
+    const auto j = static_cast<int64_t>(best);
+    // Row j of H and column j of W as they are after what is pending.
+    at::Tensor h = inverse_.select(0, j).clone(), w = weight_.select(1, j).clone();
+    for (size_t p = 0; p < pending_h_.size(); ++p) {
+      const double share = pending_h_[p][j].item<double>() / pending_d_[p];
+      h.sub_(pending_h_[p], share);
+      w.sub_(pending_w_[p], share);
     }
-  }
-
-  void RestoreDead(at::Tensor& columns) const {
-    if (dead_.numel() == 0) return;
-    std::vector<int64_t> inputs;
-    for (const int64_t unit : left_) {
-      for (int64_t i = 0; i < width_; ++i) inputs.push_back(unit * width_ + i);
+    at::Tensor products = at::mv(weight_.t(), w);  // of w with every column
+    for (size_t p = 0; p < pending_h_.size(); ++p) {
+      products.sub_(pending_h_[p], at::dot(pending_w_[p], w).item<double>() / pending_d_[p]);
     }
-    const at::Tensor index = at::tensor(inputs, at::kLong);
-    const at::Tensor dead = at::zeros({original_.size(0)}, at::kBool).index_fill_(0, dead_, true);
-    columns.copy_(at::where(dead.index_select(0, index).unsqueeze(1),
-                            original_.index_select(0, index), columns));
+    const double d = h[j].item<double>(), norm_of_w = at::dot(w, w).item<double>();
+    error_ += norm_of_w / d;
+    norms_.sub_(products * h, 2 / d).add_(h.square(), norm_of_w / (d * d));
+    diagonal_.sub_(h.square(), 1 / d);
+    alive_[best] = false;
+    --left_;
+    pending_h_.push_back(h);
+    pending_w_.push_back(w);
+    pending_d_.push_back(d);
+    if (static_cast<int64_t>(pending_h_.size()) == kBlock) Flush();
   }
 
-  // Costs from the matrices as they stand.
-  void Refresh(const Elimination& elimination) {
-    const at::Tensor& inverse = elimination.inverse();
-    const at::Tensor& weight = elimination.weight();
-    const auto left = static_cast<int64_t>(left_.size());
-    costs_.assign(left_.size(), 0);
-    if (left == 0) return;
-    if (width_ == 1) {
-      const at::Tensor norms = weight.mul(weight).sum(1), diagonal = inverse.diagonal().contiguous();
-      norms_.assign(norms.data_ptr<double>(), norms.data_ptr<double>() + left);
-      diagonal_.assign(diagonal.data_ptr<double>(), diagonal.data_ptr<double>() + left);
-      for (size_t i = 0; i < costs_.size(); ++i) SetCost(i);
-      return;
+  void RemoveGroup() {
+    size_t best = 0;
+    double least = std::numeric_limits<double>::infinity();
+    at::Tensor best_core;
+    for (size_t i = 0; i < units_.size(); ++i) {
+      if (!alive_[i]) continue;
+      const int64_t at = static_cast<int64_t>(i) * width_;
+      const at::Tensor w = weight_.narrow(1, at, width_);
+      const at::Tensor core = at::inverse(inverse_.narrow(0, at, width_).narrow(1, at, width_));
+      const double score = at::mm(w, core).mul_(w).sum().item<double>();
+      if (score < least) least = score, best = i, best_core = core;
     }
-    for (int64_t i = 0; i < left; ++i) {
-      const at::Tensor w = weight.narrow(0, i * width_, width_);
-      const at::Tensor block = inverse.narrow(0, i * width_, width_).narrow(1, i * width_, width_);
-      costs_[static_cast<size_t>(i)] =
-          at::cholesky_solve(at::mm(w, w.t()), std::get<0>(at::linalg_cholesky_ex(block)))
-              .trace()
-              .item<double>();
+    const int64_t at = static_cast<int64_t>(best) * width_;
+    const at::Tensor h = inverse_.narrow(0, at, width_).clone();
+    const at::Tensor w = weight_.narrow(1, at, width_).clone();
+    error_ += least;
+    const at::Tensor core_h = at::mm(best_core, h);
+    weight_.addmm_(w, core_h, 1, -1);
+    inverse_.addmm_(h.t(), core_h, 1, -1);
+    alive_[best] = false;
+    --left_;
+    Compact();
+  }
+
+  // Applies what is pending.
+  void Flush() {
+    if (pending_h_.empty()) return;
+    const at::Tensor h = at::stack(pending_h_), w = at::stack(pending_w_);
+    const at::Tensor d = at::empty({h.size(0), 1}, at::kDouble);
+    std::copy(pending_d_.begin(), pending_d_.end(), d.data_ptr<double>());
+    const at::Tensor scaled = h / d;
+    weight_.addmm_(w.t(), scaled, 1, -1);
+    inverse_.addmm_(h.t(), scaled, 1, -1);
+    pending_h_.clear();
+    pending_w_.clear();
+    pending_d_.clear();
+    Compact();
+    Refresh();
+  }
+
+  void Compact() {
+    if (static_cast<double>(left_) > kCompactBelow * static_cast<double>(units_.size())) return;
+    std::vector<int64_t> places, units;
+    for (size_t i = 0; i < units_.size(); ++i) {
+      if (!alive_[i]) continue;
+      places.push_back(static_cast<int64_t>(i));
+      units.push_back(units_[i]);
     }
+    const at::Tensor columns = IndexTensor(ColumnsOf(places, width_));
+    weight_ = weight_.index_select(1, columns);
+    inverse_ = inverse_.index_select(0, columns).index_select(1, columns);
+    units_ = std::move(units);
+    alive_.assign(units_.size(), true);
   }
 
-  // Costs of single columns behind a removal that waits: W and H^-1 change by `shares` times what left.
-  void Follow(const Elimination::Removed& unit) {
-    const double* rows = unit.rows.data_ptr<double>();
-    const double* shares = unit.shares.data_ptr<double>();
-    const double* products = unit.products.data_ptr<double>();
-    const double square = unit.squares.item<double>();
-    for (size_t i = 0; i < costs_.size(); ++i) {
-      norms_[i] += shares[i] * (shares[i] * square - 2 * products[i]);
-      diagonal_[i] -= shares[i] * rows[i];
-      SetCost(i);
-    }
-  }
-
-  void SetCost(size_t slot) {
-    // A diagonal that rounding has made 0 belongs to a column that nothing can replace.
-    const bool usable = !gone_[slot] && diagonal_[slot] > 0;
-    costs_[slot] = usable ? norms_[slot] / diagonal_[slot] : std::numeric_limits<double>::infinity();
-  }
-
-  const int64_t width_, units_;
-  const ObsOptions& options_;
-  ObsResult result_;
-  at::Tensor original_;  // [inputs, outputs], float
-  at::Tensor h_, dead_;
-  // Per slot: the unit, whether it waits to leave, its cost, and of single columns what makes it.
-  std::vector<int64_t> left_;
-  std::vector<bool> gone_;
-  std::vector<double> costs_, norms_, diagonal_;
+  int64_t width_;
+  at::Tensor weight_, inverse_;  // of the units in units_, before what is pending
+  std::vector<int64_t> units_;
+  std::vector<bool> alive_;
+  int64_t left_ = 0;
+  double error_ = 0;
+  at::Tensor norms_, diagonal_;
+  std::vector<at::Tensor> pending_h_, pending_w_;
+  std::vector<double> pending_d_;
 };
 
 }  // namespace
 
-Result<ObsResult> PruneByObs(const Tensor& weight, int64_t unit_width, const Gram& gram,
-                             const ObsOptions& options) {
-  TRY_VOID(Check(weight, unit_width, gram, options));
-  const train::ThreadsPerCall threads(options.threads);
-  try {
-    return Pruner(weight, unit_width, gram, options).Run();
-  } catch (const c10::Error& error) {
-    return ResourceExhausted("libtorch: " + std::string(error.what_without_backtrace()));
+Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram,
+                                int64_t unit_width, std::span<const int64_t> counts,
+                                const ObsOptions& options) {
+  const c10::InferenceMode guard;
+  if (!gram.isfinite().all().item<bool>()) {
+    return InvalidData("what the layer reads on the calibration texts is not finite");
   }
+  ObsResult result;
+  at::Tensor g = gram.clone();
+  at::Tensor w = weight.to(at::kDouble).clone();
+  const at::Tensor dead = g.diagonal() == 0;
+  g.diagonal().masked_fill_(dead, 1);
+  w.masked_fill_(dead.unsqueeze(0), 0);
+  at::Tensor inverse = InverseOf(g);
+  if (!inverse.defined()) {
+    result.damped = true;
+    g.diagonal().add_(options.damping * g.diagonal().mean());
+    inverse = InverseOf(g);
+    if (!inverse.defined()) {
+      return InvalidData(
+          "what the layer reads on the calibration texts gives no Hessian that can "
+          "be inverted; give more texts");
+    }
+  }
+  Remover remover(w, inverse, unit_width);
+  for (const int64_t count : counts) result.snapshots.push_back(remover.Reduce(count));
+  return result;
+}
+
+std::vector<Snapshot> StructuredMagnitude(const at::Tensor& weight, const at::Tensor& gram,
+                                          int64_t unit_width, std::span<const double> norms,
+                                          std::span<const int64_t> counts) {
+  const c10::InferenceMode guard;
+  std::vector<int64_t> order(norms.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return norms[static_cast<size_t>(a)] > norms[static_cast<size_t>(b)];
+  });
+  const at::Tensor w = weight.to(at::kDouble);
+  std::vector<Snapshot> snapshots;
+  for (const int64_t count : counts) {
+    Snapshot s;
+    s.units.assign(order.begin(), order.begin() + count);
+    std::sort(s.units.begin(), s.units.end());
+    const at::Tensor columns = IndexTensor(ColumnsOf(s.units, unit_width));
+    s.weight = w.index_select(1, columns).to(at::kFloat);
+    at::Tensor gone = w.clone();
+    gone.index_fill_(1, columns, 0);
+    s.error = SquaredError(gone, gram);
+    snapshots.push_back(std::move(s));
+  }
+  return snapshots;
 }
 
 }  // namespace thimble::compress

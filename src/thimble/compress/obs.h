@@ -1,54 +1,53 @@
-// Structured optimal brain surgeon: takes units out of a linear one after another, each time the one that costs least,
-// and changes the remaining weights so that the outputs on calibration data move as little as can be (ZipLM, Kurtic et
-// al. 2023, equations 2 and 3; Frantar and Alistarh 2022 for single columns).
+// Which units of a matrix to remove, and what the rest becomes.
 //
-// With H = sum of x x^T over the inputs, W [outputs, inputs] and M the columns of a unit,
-//   cost(M)  = trace(W_M [(H^-1)_MM]^-1 W_M^T)
-//   W       <- W - W_M [(H^-1)_MM]^-1 (H^-1)_M,:
-//   H^-1    <- H^-1 - (H^-1)_:,M [(H^-1)_MM]^-1 (H^-1)_M,:
-// At every step W is the least-squares fit of the original outputs on the inputs that are left, and the sum of the
-// costs its squared error. The order is greedy: only the first removal is sure to be the best.
+// For a linear y = W x over calibration rows with G = sum x x^T, removing a group of columns M and refitting the others
+// to the linear's original outputs costs, and changes W and H = G^-1, in closed form (structured optimal brain surgeon,
+// Kurtic et al. 2023, equations 2 and 3; Hassibi and Stork 1993):
 //
-// All in double. Single columns are taken out in batches: H^-1 and W stand still while up to `batch` removals wait,
-// and only what a removal needs (its column, and the cost of every other) is brought up to date; so the matrices are
-// passed over once per batch, by products that run near a processor's peak. The result is that of `batch` 1 but for
-// rounding.
+//   cost     tr( W_M (H_MM)^-1 W_M^T )
+//   W   <-   W - W_M (H_MM)^-1 H_M:
+//   H   <-   H - H_:M (H_MM)^-1 H_M:
+//
+// Removing the cheapest group again and again is greedy: the least squares solution on what stays, not the best choice
+// of what stays (but for the first group).
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
+#include <span>
 #include <vector>
 
 #include "thimble/base/result.h"
-#include "thimble/compress/gram.h"
-#include "thimble/compress/removal.h"
-#include "thimble/graph/tensor.h"
+#include "thimble/train/torch.h"
 
 namespace thimble::compress {
 
+// A consumer's matrix at some number of units.
+struct Snapshot {
+  std::vector<int64_t> units;  // that stay, rising
+  at::Tensor weight;           // float [outputs, units x unit_width]
+  double error = 0;            // || (W' - W) X ||^2 over the calibration rows
+};
+
 struct ObsOptions {
-  std::vector<int64_t> counts;  // of units left, for which weights are wanted
-  // Lambda, as a share of the mean of H's diagonal. Unset: 1 %, and only where H has no usable inverse (fewer rows
-  // than inputs, inputs that depend on each other).
-  std::optional<double> damping;
-  int threads = 1;
-  int64_t batch = 64;
-  // Told the share done; an error it returns ends the work.
-  std::function<Status(double)> progress;
+  // Added to the diagonal of G, as a share of its mean, where G alone is singular (W' then minimises the error plus
+  // as much of || W' - W ||^2). A dead input, of which G knows nothing, goes first and costs nothing.
+  double damping = 0.01;
 };
 
 struct ObsResult {
-  // Where `lambda` is above 0, errors are ||(W_k - W) X||^2 + lambda ||W_k - W||^2, which W_k minimises.
-  RemovalPath path;
-  double lambda = 0;
-  // Inputs that were zero in all rows. They cost nothing, and keep their weights while their units stay.
-  int64_t dead_inputs = 0;
+  std::vector<Snapshot> snapshots;  // one per wanted count
+  bool damped = false;
 };
 
-// `weight`: [outputs, units * unit_width], float. kInvalidArgument: widths or counts that do not fit; kInvalidData:
-// moments without an inverse even when damped (not finite).
-Result<ObsResult> PruneByObs(const Tensor& weight, int64_t unit_width, const Gram& gram,
-                             const ObsOptions& options);
+// `weight` [outputs, units x unit_width]; `gram` double [inputs, inputs]; `counts` of units to keep, falling; 0 is
+// allowed. Everything is computed in double. kInvalidData: a Gram matrix with numbers that are not finite.
+Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram,
+                                int64_t unit_width, std::span<const int64_t> counts,
+                                const ObsOptions& options = {});
+
+// The baseline: units with the smallest `norms` (one per unit) go, the others stay as they are.
+std::vector<Snapshot> StructuredMagnitude(const at::Tensor& weight, const at::Tensor& gram,
+                                          int64_t unit_width, std::span<const double> norms,
+                                          std::span<const int64_t> counts);
 
 }  // namespace thimble::compress

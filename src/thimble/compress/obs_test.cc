@@ -1,277 +1,190 @@
 #include "thimble/compress/obs.h"
 
+#include <ATen/Functions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "thimble/base/random.h"
-#include "thimble/compress/eliminate.h"
-#include "thimble/compress/magnitude.h"
-#include "thimble/train/torch.h"
 
 namespace thimble::compress {
 namespace {
 
-using testing::HasSubstr;
+using testing::ElementsAre;
 
-constexpr int64_t kOutputs = 5;
-
-// Inputs that depend on each other, so that weights can stand in for weights.
-struct Problem {
-  Problem(int64_t inputs, int64_t rows, uint64_t seed = 3) : random(seed) {
-    const at::Tensor mix = Normal({inputs, inputs}) * 0.5 + at::eye(inputs, at::kDouble);
-    x = Normal({rows, inputs}).mm(mix);
-    // Weights are floats, as models have them.
-    w = Normal({kOutputs, inputs}).to(at::kFloat).to(at::kDouble);
-    Sum();
-  }
-  void Sum() {
-    h = x.t().mm(x);
-    gram.width = x.size(1), gram.rows = x.size(0);
-    const at::Tensor flat = h.contiguous();
-    gram.sum.assign(flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel());
-  }
-  at::Tensor Normal(at::IntArrayRef shape) {
-    at::Tensor t = at::empty(shape, at::kDouble);
-    for (int64_t i = 0; i < t.numel(); ++i) t.data_ptr<double>()[i] = random.Normal();
-    return t;
-  }
-  Tensor Weight() const {
-    const at::Tensor f = w.to(at::kFloat).contiguous();
-    return Tensor::FromFloats({w.size(0), w.size(1)},
-                              {f.data_ptr<float>(), static_cast<size_t>(f.numel())});
-  }
-
-  Random random;
-  at::Tensor x, w, h;
-  Gram gram;
-};
-
-at::Tensor ToDouble(const Tensor& t) {
-  return at::tensor(t.ToFloats(), at::kFloat).view({t.dim(0), t.dim(1)}).to(at::kDouble);
+at::Tensor RandomMatrix(int64_t rows, int64_t columns, uint64_t seed) {
+  Random random(seed);
+  const at::Tensor t = at::empty({rows, columns}, at::kDouble);
+  for (int64_t i = 0; i < t.numel(); ++i) t.data_ptr<double>()[i] = random.Normal();
+  return t;
 }
 
-std::vector<int64_t> Columns(const std::vector<int64_t>& units, int64_t width) {
+// Inputs that depend on each other, as those of real layers do.
+at::Tensor RandomInputs(int64_t rows, int64_t columns, uint64_t seed) {
+  return at::mm(RandomMatrix(rows, columns, seed),
+                RandomMatrix(columns, columns, seed + 1) + 2 * at::eye(columns, at::kDouble));
+}
+
+at::Tensor Columns(const std::vector<int64_t>& units, int64_t width) {
   std::vector<int64_t> columns;
-  for (const int64_t unit : units) {
-    for (int64_t i = 0; i < width; ++i) columns.push_back(unit * width + i);
+  for (const int64_t u : units) {
+    for (int64_t c = 0; c < width; ++c) columns.push_back(u * width + c);
   }
-  return columns;
+  return at::tensor(columns, at::kLong);
 }
 
-std::vector<int64_t> AllCounts(int64_t units) {
-  std::vector<int64_t> counts(static_cast<size_t>(units + 1));
-  std::iota(counts.begin(), counts.end(), 0);
+std::vector<int64_t> CountDown(int64_t from) {
+  std::vector<int64_t> counts;
+  for (int64_t c = from; c >= 0; --c) counts.push_back(c);
   return counts;
 }
 
-// The fit of W X on the kept inputs, by a route of its own: minimum of |(V X_K - W X)|^2 + lambda |V - W|^2 over all
-// of W's columns, those not kept being zero.
-at::Tensor LeastSquares(const Problem& p, const std::vector<int64_t>& kept, double lambda) {
-  const at::Tensor index = at::tensor(kept, at::kLong);
-  const at::Tensor h = p.h + lambda * at::eye(p.h.size(0), at::kDouble);
-  const at::Tensor right = p.w.mm(h).index_select(1, index);
-  const at::Tensor left = h.index_select(0, index).index_select(1, index);
-  return at::linalg_solve(left, right.t()).t();
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  return a.numel() == 0 ? 0 : (a - b).abs().max().item<double>();
 }
 
-double ErrorOf(const Problem& p, const std::vector<int64_t>& kept, const at::Tensor& weight,
-               double lambda) {
-  at::Tensor change = -p.w.clone();
-  if (!kept.empty()) change.index_add_(1, at::tensor(kept, at::kLong), weight);
-  return (change.mm(p.x.t()).square().sum() + lambda * change.square().sum()).item<double>();
-}
+struct Case {
+  int64_t outputs, units, width, rows;
+};
 
-ObsResult Prune(const Problem& p, int64_t width, ObsOptions options) {
-  Result<ObsResult> result = PruneByObs(p.Weight(), width, p.gram, options);
-  EXPECT_TRUE(result.has_value()) << result.error().message();
-  return *std::move(result);
-}
+class ObsTest : public testing::TestWithParam<Case> {
+ protected:
+  const Case c = GetParam();
+  const int64_t inputs = c.units * c.width;
+  const at::Tensor weight = RandomMatrix(c.outputs, inputs, 3);
+  const at::Tensor x = RandomInputs(c.rows, inputs, 5);
+  const at::Tensor gram = at::mm(x.t(), x);
+};
 
-void ExpectLeastSquares(const Problem& p, int64_t width, const ObsResult& result,
-                        int64_t batch) {
-  const int64_t units = p.x.size(1) / width;
-  for (int64_t count = 0; count <= units; ++count) {
-    SCOPED_TRACE("width " + std::to_string(width) + ", batch " + std::to_string(batch) + ", " +
-                 std::to_string(count) + " left");
-    const Snapshot& snapshot = result.path.snapshots[static_cast<size_t>(count)];
-    ASSERT_EQ(static_cast<int64_t>(snapshot.units.size()), count);
-    const std::vector<int64_t> kept = Columns(snapshot.units, width);
-    at::Tensor found;
-    if (count > 0) {
-      found = ToDouble(snapshot.weight);
-      const at::Tensor best = LeastSquares(p, kept, result.lambda);
-      EXPECT_LE(((found - best).abs().max() / best.abs().max()).item<double>(), 1e-6);
-      found = best;
+// What stays is the least squares fit of the original outputs, and the sum of scores is the squared error that it
+// leaves, at every count: the closed form updates, in blocks or not, lose nothing.
+TEST_P(ObsTest, IsTheLeastSquaresSolutionOnWhatStays) {
+  const Result<ObsResult> result = StructuredObs(weight, gram, c.width, CountDown(c.units));
+  ASSERT_TRUE(result.has_value()) << result.error().message();
+  EXPECT_FALSE(result->damped);
+  const at::Tensor y = at::mm(x, weight.t());
+  const double size = y.square().sum().item<double>();
+  for (const Snapshot& s : result->snapshots) {
+    at::Tensor residual = y;
+    if (!s.units.empty()) {
+      const at::Tensor kept = x.index_select(1, Columns(s.units, c.width));
+      const at::Tensor fit = std::get<0>(at::linalg_lstsq(kept, y, c10::nullopt, "gelsd")).t();
+      // Weights are stored in float.
+      EXPECT_LT(MaxDifference(s.weight.to(at::kDouble), fit),
+                1e-6 * weight.abs().max().item<double>() + 1e-6)
+          << s.units.size();
+      residual = y - at::mm(kept, fit.t());
     }
-    // The sum of the costs is the error that is really there.
-    const double error = ErrorOf(p, kept, found, result.lambda);
-    EXPECT_NEAR(result.path.errors[static_cast<size_t>(units - count)], error,
-                1e-9 * result.path.energy);
+    EXPECT_NEAR(s.error / size, residual.square().sum().item<double>() / size, 1e-9)
+        << s.units.size();
   }
 }
 
-TEST(PruneByObs, IsTheLeastSquaresFitOnTheInputsThatAreLeft) {
-  const Problem p(24, 200);
-  for (const int64_t width : {1, 3, 8}) {
-    for (const int64_t batch : {1, 5, 64}) {
-      const ObsResult result =
-          Prune(p, width, {.counts = AllCounts(24 / width), .batch = batch});
-      EXPECT_EQ(result.lambda, 0);
-      ExpectLeastSquares(p, width, result, batch);
-      EXPECT_NEAR(result.path.relative_error(static_cast<size_t>(24 / width)), 1, 1e-9);
-    }
+// Every count by itself gives what all counts in one go give: where the updates are cut into blocks does not matter.
+TEST_P(ObsTest, DoesNotDependOnTheCountsAskedFor) {
+  const Result<ObsResult> all = StructuredObs(weight, gram, c.width, CountDown(c.units));
+  const int64_t third = c.units / 3;
+  const Result<ObsResult> one = StructuredObs(weight, gram, c.width, std::vector<int64_t>{third});
+  ASSERT_TRUE(all.has_value() && one.has_value());
+  const Snapshot& expected = all->snapshots[static_cast<size_t>(c.units - third)];
+  EXPECT_EQ(one->snapshots[0].units, expected.units);
+  EXPECT_LT(MaxDifference(one->snapshots[0].weight, expected.weight), 1e-5);
+}
+
+// The first unit to go is the one whose removal costs least of all.
+TEST_P(ObsTest, TheFirstRemovalIsTheCheapest) {
+  const Result<ObsResult> result =
+      StructuredObs(weight, gram, c.width, std::vector<int64_t>{c.units - 1});
+  ASSERT_TRUE(result.has_value());
+  const at::Tensor y = at::mm(x, weight.t());
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t gone = 0; gone < c.units; ++gone) {
+    std::vector<int64_t> units(static_cast<size_t>(c.units));
+    std::iota(units.begin(), units.end(), 0);
+    units.erase(units.begin() + gone);
+    const at::Tensor kept = x.index_select(1, Columns(units, c.width));
+    const at::Tensor fit = std::get<0>(at::linalg_lstsq(kept, y, c10::nullopt, "gelsd"));
+    least = std::min(least, (y - at::mm(kept, fit)).square().sum().item<double>());
+  }
+  EXPECT_NEAR(result->snapshots[0].error, least, 1e-9 * y.square().sum().item<double>());
+}
+
+// With fewer rows than inputs G is singular. Damped, W' minimises error + lambda ||W' - W||^2, and the scores add up to that.
+TEST_P(ObsTest, DampedIsTheRidgeSolution) {
+  const at::Tensor few = x.narrow(0, 0, inputs / 2);
+  const at::Tensor g = at::mm(few.t(), few);
+  const double damping = 0.05;
+  const Result<ObsResult> result =
+      StructuredObs(weight, g, c.width, CountDown(c.units), {.damping = damping});
+  ASSERT_TRUE(result.has_value());
+  EXPECT_TRUE(result->damped);
+  const at::Tensor h = g + damping * g.diagonal().mean() * at::eye(inputs, at::kDouble);
+  for (const Snapshot& s : result->snapshots) {
+    if (s.units.empty()) continue;
+    const at::Tensor columns = Columns(s.units, c.width);
+    const at::Tensor h_kept = h.index_select(0, columns);
+    const at::Tensor fit =
+        at::linalg_solve(h_kept.index_select(1, columns), at::mm(h_kept, weight.t())).t();
+    EXPECT_LT(MaxDifference(s.weight.to(at::kDouble), fit), 1e-5) << s.units.size();
+    at::Tensor whole = at::zeros_like(weight);
+    whole.index_copy_(1, columns, fit.contiguous());
+    const at::Tensor change = whole - weight;
+    const double ridge = at::mm(change, h).mul(change).sum().item<double>();
+    EXPECT_NEAR(s.error, ridge, 1e-8 * std::max(1.0, ridge)) << s.units.size();
   }
 }
 
-TEST(PruneByObs, DampedItIsRidgeRegressionTowardsTheWeights) {
-  const Problem p(24, 200);
-  for (const int64_t width : {1, 4}) {
-    const ObsResult result =
-        Prune(p, width, {.counts = AllCounts(24 / width), .damping = 0.01, .batch = 5});
-    EXPECT_NEAR(result.lambda, 0.01 * p.h.diagonal().mean().item<double>(), 1e-9 * result.lambda);
-    ExpectLeastSquares(p, width, result, 5);
-  }
+// Columns: more than a block of updates, and enough removals for the matrices to be copied.
+INSTANTIATE_TEST_SUITE_P(Shapes, ObsTest,
+                         testing::Values(Case{4, 12, 1, 60}, Case{7, 90, 1, 300},
+                                         Case{6, 6, 4, 100}, Case{5, 3, 8, 80}));
+
+TEST(Obs, DeadInputsGoFirstAndCostNothing) {
+  const at::Tensor weight = RandomMatrix(3, 6, 1);
+  at::Tensor x = RandomInputs(40, 6, 2);
+  x.select(1, 2).zero_();
+  x.select(1, 5).zero_();
+  const Result<ObsResult> result =
+      StructuredObs(weight, at::mm(x.t(), x), 1, std::vector<int64_t>{6, 4});
+  ASSERT_TRUE(result.has_value());
+  EXPECT_THAT(result->snapshots[1].units, ElementsAre(0, 1, 3, 4));
+  EXPECT_NEAR(result->snapshots[1].error, 0, 1e-9);
 }
 
-TEST(PruneByObs, DampsOnlyWhereItMust) {
-  const Problem few(24, 10);  // rows: fewer than inputs
-  const ObsResult result = Prune(few, 1, {.counts = AllCounts(24)});
-  EXPECT_GT(result.lambda, 0);
-  ExpectLeastSquares(few, 1, result, 64);
-  const Result<ObsResult> refused =
-      PruneByObs(few.Weight(), 1, few.gram, {.damping = 0.0});
-  ASSERT_FALSE(refused.has_value());
-  EXPECT_THAT(refused.error().message(), HasSubstr("more calibration data or more damping"));
+TEST(Obs, BeatsRemovalWithoutUpdate) {
+  const at::Tensor weight = RandomMatrix(4, 20, 1);
+  const at::Tensor x = RandomInputs(100, 20, 2), gram = at::mm(x.t(), x);
+  const Result<ObsResult> obs = StructuredObs(weight, gram, 1, std::vector<int64_t>{10});
+  ASSERT_TRUE(obs.has_value());
+  const at::Tensor gone = [&] {
+    at::Tensor w = weight.clone();
+    w.index_fill_(1, Columns(obs->snapshots[0].units, 1), 0);
+    return w;
+  }();
+  EXPECT_LT(obs->snapshots[0].error, at::mm(gone, gram).mul(gone).sum().item<double>());
 }
 
-TEST(PruneByObs, BatchesDoNotChangeTheOrder) {
-  const Problem p(150, 600);
-  const ObsResult one = Prune(p, 1, {.counts = {40}, .batch = 1});
-  for (const int64_t batch : {2, 7, 64, 1000}) {
-    const ObsResult many = Prune(p, 1, {.counts = {40}, .batch = batch});
-    EXPECT_EQ(many.path.order, one.path.order) << batch;
-    const at::Tensor difference =
-        ToDouble(many.path.snapshots[0].weight) - ToDouble(one.path.snapshots[0].weight);
-    EXPECT_LE(difference.abs().max().item<double>(), 1e-6) << batch;
-  }
+TEST(Obs, RefusesWhatIsNotFinite) {
+  at::Tensor gram = at::eye(4, at::kDouble);
+  gram[1][1] = std::numeric_limits<double>::quiet_NaN();
+  const Result<ObsResult> result =
+      StructuredObs(RandomMatrix(2, 4, 1), gram, 1, std::vector<int64_t>{2});
+  ASSERT_FALSE(result.has_value());
+  EXPECT_THAT(result.error().message(), testing::HasSubstr("finite"));
 }
 
-TEST(PruneByObs, FirstTakesWhatCostsLeast) {
-  const Problem p(12, 60);
-  for (const int64_t width : {1, 3}) {
-    const int64_t units = 12 / width;
-    const ObsResult result = Prune(p, width, {});
-    double least = INFINITY;
-    int64_t best = -1;
-    for (int64_t unit = 0; unit < units; ++unit) {
-      std::vector<int64_t> rest;
-      for (int64_t u = 0; u < units; ++u) {
-        if (u != unit) rest.push_back(u);
-      }
-      const std::vector<int64_t> kept = Columns(rest, width);
-      const double error = ErrorOf(p, kept, LeastSquares(p, kept, 0), 0);
-      if (error < least) least = error, best = unit;
-    }
-    EXPECT_EQ(result.path.order[0], best);
-    EXPECT_NEAR(result.path.errors[1], least, 1e-9 * result.path.energy);
-  }
-}
-
-TEST(PruneByObs, DeadInputsGoFirstAndCostNothing) {
-  Problem p(10, 80);
-  for (const int64_t dead : {2, 7}) p.x.select(1, dead).zero_();
-  p.Sum();
-  const ObsResult result = Prune(p, 1, {.counts = {10, 9, 8, 4}});
-  EXPECT_EQ(result.dead_inputs, 2);
-  EXPECT_EQ(result.lambda, 0);
-  EXPECT_THAT((std::vector<int64_t>{result.path.order.begin(), result.path.order.begin() + 2}),
-              testing::UnorderedElementsAre(2, 7));
-  EXPECT_EQ(result.path.errors[2], 0);
-  // While they stay they keep their weights, which other data may need.
-  EXPECT_EQ(result.path.snapshots[0].weight.ToFloats(), p.Weight().ToFloats());
-  const std::vector<int64_t>& kept = result.path.snapshots[3].units;
-  const at::Tensor best = LeastSquares(p, kept, 0);
-  EXPECT_LE((ToDouble(result.path.snapshots[3].weight) - best).abs().max().item<double>(), 1e-6);
-}
-
-TEST(PruneByObs, BeatsMasksAndMagnitude) {
-  const Problem p(16, 100);
-  // x -> linear -> activation -> linear W
-  Builder b;
-  ValueId x = b.Add(OpKind::kEmbedding, "words", {b.Input(kInputIds)},
-                    {{"t", Tensor::FromFloats({2, 3}, std::vector<float>(6, 1.0f))}});
-  std::vector<float> first;
-  for (int i = 0; i < 48; ++i) first.push_back(0.01f * static_cast<float>(i));
-  ValueId y = b.Add(OpKind::kLinear, "in", {x}, {{"in.w", Tensor::FromFloats({16, 3}, first)}});
-  y = b.Add(OpKind::kActivation, "act", {y}, {}, ActivationAttrs{Activation::kRelu});
-  y = b.Add(OpKind::kLinear, "out", {y}, {{"out.w", p.Weight()}});
-  b.Output("last_hidden_state", y);
-  const Result<Graph> graph = std::move(b).Finish(8);
-  ASSERT_TRUE(graph.has_value()) << graph.error().message();
-  const std::vector<Structure> structures = FindStructures(*graph);
-  ASSERT_EQ(structures.size(), 1u);
-  const Result<RemovalPath> magnitude =
-      PruneByMagnitude(*graph, structures[0], &p.gram, AllCounts(16));
-  ASSERT_TRUE(magnitude.has_value()) << magnitude.error().message();
-  const ObsResult obs = Prune(p, 1, {});
-  EXPECT_NEAR(magnitude->energy, obs.path.energy, 1e-9 * obs.path.energy);
-  const std::vector<double> norms = UnitNorms(*graph, structures[0]);
-  for (size_t k = 0; k < magnitude->order.size(); ++k) {
-    const Snapshot& snapshot = magnitude->snapshots[magnitude->order.size() - k];
-    EXPECT_NEAR(magnitude->errors[k],
-                ErrorOf(p, snapshot.units,
-                        k < 16 ? p.w.index_select(1, at::tensor(snapshot.units, at::kLong))
-                               : at::Tensor(),
-                        0),
-                1e-9 * magnitude->energy);
-    if (k > 0) {
-      EXPECT_LE(norms[static_cast<size_t>(magnitude->order[k - 1])],
-                norms[static_cast<size_t>(magnitude->order[k])]);
-      EXPECT_LE(ErrorOf(p, snapshot.units, LeastSquares(p, snapshot.units, 0), 0),
-                magnitude->errors[k]);
-    }
-  }
-  EXPECT_LT(obs.path.errors[8], 0.5 * magnitude->errors[8]);
-  double norm = 0;  // of unit 3, by hand
-  for (size_t i = 9; i < 12; ++i) norm += static_cast<double>(first[i]) * first[i];
-  norm += p.w.select(1, 3).square().sum().item<double>();
-  EXPECT_NEAR(norms[3], std::sqrt(norm), 1e-9);
-}
-
-TEST(Elimination, LeavesTheInverseOfWhatIsLeft) {
-  const Problem p(20, 90);
-  for (const int64_t width : {1, 4}) {
-    Elimination e(at::linalg_inv(p.h), p.w.t().contiguous(), 8);
-    std::vector<bool> gone(20, false);
-    for (const int64_t first : {4, 16}) {
-      e.Remove(first, width);
-      for (int64_t i = 0; i < width; ++i) gone[static_cast<size_t>(first + i)] = true;
-    }
-    std::vector<int64_t> kept;
-    for (int64_t i = 0; i < 20; ++i) {
-      if (!gone[static_cast<size_t>(i)]) kept.push_back(i);
-    }
-    e.Flush(kept);
-    const at::Tensor index = at::tensor(kept, at::kLong);
-    const at::Tensor fresh =
-        at::linalg_inv(p.h.index_select(0, index).index_select(1, index));
-    EXPECT_LE(((e.inverse() - fresh).abs().max() / fresh.abs().max()).item<double>(), 1e-12);
-    const at::Tensor best = LeastSquares(p, kept, 0).t();
-    EXPECT_LE(((e.weight() - best).abs().max() / best.abs().max()).item<double>(), 1e-12);
-  }
-}
-
-TEST(PruneByObs, RefusesWhatDoesNotFit) {
-  const Problem p(12, 60);
-  EXPECT_FALSE(PruneByObs(p.Weight(), 5, p.gram, {}).has_value());
-  EXPECT_FALSE(PruneByObs(p.Weight(), 1, p.gram, {.counts = {13}}).has_value());
-  Problem bad(12, 60);
-  bad.gram.sum[0] = NAN;
-  EXPECT_FALSE(PruneByObs(bad.Weight(), 1, bad.gram, {}).has_value());
+TEST(Magnitude, KeepsTheLargestAndSaysWhatTheOthersDid) {
+  const at::Tensor weight = RandomMatrix(3, 4, 1), gram = at::eye(4, at::kDouble);
+  const std::vector<double> norms = {1, 4, 3, 2};
+  const std::vector<Snapshot> s =
+      StructuredMagnitude(weight, gram, 1, norms, std::vector<int64_t>{2, 0});
+  EXPECT_THAT(s[0].units, ElementsAre(1, 2));
+  EXPECT_NEAR(s[0].error,
+              (weight.select(1, 0).square() + weight.select(1, 3).square()).sum().item<double>(),
+              1e-9);
+  EXPECT_NEAR(s[1].error, weight.square().sum().item<double>(), 1e-9);
+  EXPECT_TRUE(s[1].units.empty());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "thimble/base/quote.h"
 #include "thimble/base/random.h"
 #include "thimble/graph/panels.h"
+#include "thimble/passes/copy_graph.h"
 #include "thimble/passes/passes.h"
 #include "thimble/passes/replace_head.h"
 
@@ -110,22 +111,14 @@ class Adder {
   Adder(const Graph& graph, const LoraOptions& options) : graph_(graph), options_(options) {}
 
   Result<Graph> Run(const std::vector<bool>& chosen) && {
-    copies_.assign(graph_.values.size(), kNoValue);
-    for (const ValueId id : graph_.inputs) {
-      copies_[Index(id)] = builder_.Input(graph_.value(id).name);
-    }
+    GraphCopier copy(graph_, builder_);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       const Node& node = graph_.nodes[i];
-      std::vector<ValueId> inputs;
-      for (const ValueId id : node.inputs) inputs.push_back(copies_[Index(id)]);
-      ValueId& copy = copies_[Index(node.output)];
-      copy = builder_.Add(node.op, node.name, inputs, node.weights, node.attrs);
+      const ValueId y = copy.Copy(node);
       if (!chosen[i]) continue;
-      TRY(copy, Beside(node, inputs[0], copy));
+      TRY(copy[node.output], Beside(node, copy[node.inputs[0]], y));
     }
-    for (const GraphOutput& output : graph_.outputs) {
-      builder_.Output(output.name, copies_[Index(output.value)]);
-    }
+    copy.Outputs();
     return std::move(builder_).Finish(graph_.max_sequence_length);
   }
 
@@ -167,7 +160,6 @@ class Adder {
   const Graph& graph_;
   const LoraOptions& options_;
   Builder builder_;
-  std::vector<ValueId> copies_;
   std::vector<Factors> factors_;
 };
 
@@ -184,13 +176,10 @@ Result<Graph> Without(const Graph& graph, const std::vector<LoraBranch>& branche
     adapted[branch.linear] = &branch;
   }
   Builder builder;
-  std::vector<ValueId> copies(graph.values.size(), kNoValue);
-  for (const ValueId id : graph.inputs) copies[Index(id)] = builder.Input(graph.value(id).name);
+  GraphCopier copy(graph, builder);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     if (out[i]) continue;
     const Node& node = graph.nodes[i];
-    std::vector<ValueId> inputs;
-    for (const ValueId id : node.inputs) inputs.push_back(copies[Index(id)]);
     std::vector<Weight> weights = node.weights;
     const auto branch = adapted.find(i);
     if (branch != adapted.end()) {
@@ -198,14 +187,10 @@ Result<Graph> Without(const Graph& graph, const std::vector<LoraBranch>& branche
       if (!weight) return std::move(weight).error().In("weight '" + weights[0].name + "'");
       weights[0].tensor = *std::move(weight);
     }
-    const ValueId copy =
-        builder.Add(node.op, node.name, std::move(inputs), std::move(weights), node.attrs);
-    copies[Index(node.output)] = copy;
-    if (branch != adapted.end()) copies[Index(graph.nodes[branch->second->sum].output)] = copy;
+    const ValueId y = copy.Copy(node, std::move(weights));
+    if (branch != adapted.end()) copy[graph.nodes[branch->second->sum].output] = y;
   }
-  for (const GraphOutput& output : graph.outputs) {
-    builder.Output(output.name, copies[Index(output.value)]);
-  }
+  copy.Outputs();
   return std::move(builder).Finish(graph.max_sequence_length);
 }
 

@@ -5,37 +5,10 @@
 #include <vector>
 
 #include "thimble/base/random.h"
+#include "thimble/passes/copy_graph.h"
 
 namespace thimble {
 namespace {
-
-// Rebuilds the part of a graph that some of its values need.
-class Copier {
- public:
-  Copier(const Graph& from, Builder& to) : from_(from), to_(to) {
-    copies_.assign(from.values.size(), kNoValue);
-  }
-
-  void Copy(const std::vector<ValueId>& wanted) {
-    const std::vector<bool> needed = NeededNodes(from_, wanted);
-    for (const ValueId id : from_.inputs) copies_[Index(id)] = to_.Input(from_.value(id).name);
-    for (size_t i = 0; i < from_.nodes.size(); ++i) {
-      if (!needed[i]) continue;
-      const Node& node = from_.nodes[i];
-      std::vector<ValueId> inputs;
-      for (const ValueId id : node.inputs) inputs.push_back(copies_[Index(id)]);
-      copies_[Index(node.output)] =
-          to_.Add(node.op, node.name, std::move(inputs), node.weights, node.attrs);
-    }
-  }
-
-  ValueId operator[](ValueId id) const { return copies_[Index(id)]; }
-
- private:
-  const Graph& from_;
-  Builder& to_;
-  std::vector<ValueId> copies_;
-};
 
 bool PerSequence(Task task) {
   return task == Task::kSingleLabel || task == Task::kMultiLabel || task == Task::kRegression;
@@ -74,10 +47,13 @@ Result<Graph> ReplaceHead(const Graph& graph, const NewHead& head) {
   const bool keep_pooler = pooled != nullptr && !head.pool.has_value() &&
                            (PerSequence(head.task) || head.task == Task::kFeatures);
   Builder builder;
-  Copier copy(graph, builder);
+  GraphCopier copy(graph, builder);
   std::vector<ValueId> wanted{hidden->value};
   if (keep_pooler) wanted.push_back(pooled->value);
-  copy.Copy(wanted);
+  const std::vector<bool> needed = NeededNodes(graph, wanted);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (needed[i]) copy.Copy(graph.nodes[i]);
+  }
   builder.Output("last_hidden_state", copy[hidden->value]);
   if (keep_pooler) builder.Output("pooler_output", copy[pooled->value]);
   if (head.task != Task::kFeatures) {

@@ -9,6 +9,7 @@
 #include "thimble/base/quote.h"
 #include "thimble/graph/blocks.h"
 #include "thimble/graph/panels.h"
+#include "thimble/passes/copy_graph.h"
 #include "thimble/passes/structures.h"
 
 namespace thimble {
@@ -221,19 +222,11 @@ class Shrinker {
     for (const GraphOutput& output : work_.outputs) wanted.push_back(output.value);
     const std::vector<bool> needed = NeededNodes(work_, wanted);
     Builder builder;
-    std::vector<ValueId> copies(work_.values.size(), kNoValue);
-    for (const ValueId id : work_.inputs) copies[Index(id)] = builder.Input(work_.value(id).name);
+    GraphCopier copy(work_, builder);
     for (size_t i = 0; i < work_.nodes.size(); ++i) {
-      if (!needed[i]) continue;
-      const Node& node = work_.nodes[i];
-      std::vector<ValueId> inputs;
-      for (const ValueId id : node.inputs) inputs.push_back(copies[Index(id)]);
-      copies[Index(node.output)] =
-          builder.Add(node.op, node.name, std::move(inputs), node.weights, node.attrs);
+      if (needed[i]) copy.Copy(work_.nodes[i]);
     }
-    for (const GraphOutput& output : work_.outputs) {
-      builder.Output(output.name, copies[Index(output.value)]);
-    }
+    copy.Outputs();
     return std::move(builder).Finish(work_.max_sequence_length);
   }
 

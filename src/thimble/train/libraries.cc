@@ -7,17 +7,9 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace thimble::train {
 
-namespace {
-
-void SetThreads(int threads) {
-  at::set_num_threads(threads);
-  if (openblas_set_num_threads != nullptr) openblas_set_num_threads(threads);
+void UseOneThreadPerCall() {
+  at::set_num_threads(1);
+  if (openblas_set_num_threads != nullptr) openblas_set_num_threads(1);
 }
-
-}  // namespace
-
-void UseOneThreadPerCall() { SetThreads(1); }
-
-ThreadsPerCall::ThreadsPerCall(int threads) { SetThreads(threads); }
 
 }  // namespace thimble::train

@@ -7,14 +7,4 @@ namespace thimble::train {
 // that makes it. Two pools that fight over the same cores cost more than either gains.
 void UseOneThreadPerCall();
 
-// Lets one call use so many threads while it lives, for work outside of the trainer that is one large product after
-// another; then one again.
-class ThreadsPerCall {
- public:
-  explicit ThreadsPerCall(int threads);
-  ~ThreadsPerCall() { UseOneThreadPerCall(); }
-  ThreadsPerCall(const ThreadsPerCall&) = delete;
-  ThreadsPerCall& operator=(const ThreadsPerCall&) = delete;
-};
-
 }  // namespace thimble::train

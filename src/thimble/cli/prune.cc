@@ -1,0 +1,367 @@
+// thimble prune: structured pruning to speedups that are measured on this machine.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "thimble/base/file.h"
+#include "thimble/cli/command.h"
+#include "thimble/cli/console.h"
+#include "thimble/cli/score.h"
+#include "thimble/cli/training_run.h"
+#include "thimble/compress/pruner.h"
+#include "thimble/formats/thimble/reader.h"
+#include "thimble/formats/thimble/writer.h"
+
+namespace thimble::cli {
+namespace {
+
+using compress::Pruned;
+using compress::Pruner;
+using Json = nlohmann::ordered_json;
+
+struct PruneCall {
+  std::string model, method = "ziplm", calib, output, valid, metric, train;
+  std::vector<double> speedups;
+  compress::PruneOptions options;
+  compress::CalibrationOptions calibration;
+  // Of training between targets.
+  double epochs = 3, rate = 3e-4, dropout = 0.1, token_dropout = 0, temperature = 2;
+  double alpha_task = 0.1, alpha_logits = 0.9, alpha_hidden = 1;
+  size_t batch = 32, max_length = 128;
+  bool json = false, force = false, resume = false;
+};
+
+std::string Text(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+std::string TargetName(double target) { return Text("%gx", target); }
+
+double FileBytes(const std::string& path) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  return error ? 0 : static_cast<double>(bytes);
+}
+
+class PruneRun {
+ public:
+  explicit PruneRun(PruneCall call) : o_(std::move(call)) {}
+
+  Status Execute() {
+    TRY_VOID(CheckCall());
+    TRY(dense_, ReadThimble(o_.model));
+    TRY(const std::vector<train::TrainingExample> examples,
+        compress::ReadCalibration(o_.calib, dense_, o_.calibration));
+    std::optional<Dataset> valid;
+    if (!o_.valid.empty()) {
+      TRY(valid, ReadFor(dense_, o_.valid));
+      TRY(const Score score, ScoreOn(dense_, *valid, o_.metric, o_.options.timing.threads));
+      report_["dense"] = {{"metric", score.metric}, {"score", score.value}};
+    }
+    TRY(Pruner pruner, Measure(examples));
+    for (const double target : o_.speedups) {
+      if (target > pruner.largest_speedup()) {
+        TRY_VOID(pruner.PruneTo(dense_.graph, target, [](double) { return Status(); }));
+      }
+    }
+    std::error_code error;
+    std::filesystem::create_directories(o_.output, error);
+    if (error) return IoError(o_.output + ": " + error.message());
+
+    Graph current = dense_.graph;
+    report_["targets"] = Json::array();
+    for (const double target : o_.speedups) {
+      TRY(const bool reused, Reuse(target, current));
+      if (reused) continue;
+      TRY(Pruned pruned, PruneOnce(pruner, current, target));
+      TRY_VOID(Write(pruned, valid, current));
+    }
+    TRY_VOID(WriteReport());
+    TRY_VOID(PrintText(o_.json ? report_.dump() + "\n" : Table()));
+    return missed_.empty() || o_.force
+               ? Status()
+               : Error(ErrorCode::kLimitNotMet,
+                       "no model for " + missed_ +
+                           " was found whose measured speedup keeps the promise; what "
+                           "came nearest is in report.json (--force writes it; a quieter machine "
+                           "may help)");
+  }
+
+ private:
+  Status CheckCall() {
+    const auto method = compress::PruneMethodFromName(o_.method);
+    if (!method) return InvalidArgument("--method " + o_.method + ": it is ziplm or magnitude");
+    o_.options.method = *method;
+    std::sort(o_.speedups.begin(), o_.speedups.end());
+    for (const double target : o_.speedups) {
+      if (!(target >= 1))
+        return InvalidArgument("--speedup " + Text("%g", target) + ": targets are 1 or more");
+    }
+    return {};
+  }
+
+  Result<Pruner> Measure(const std::vector<train::TrainingExample>& examples) {
+    Progress bar("measuring this machine", 1);
+    TRY(Pruner pruner, Pruner::Create(dense_, examples, o_.options, [&](double share) {
+          bar.Update(share);
+          return CheckInterrupt();
+        }));
+    const compress::LatencyTable& table = pruner.table();
+    Json rows = Json::array();
+    for (size_t s = 0; s < table.structures.size(); ++s) {
+      Json ms = Json::array();
+      for (const double seconds : table.seconds[s]) ms.push_back(1e3 * seconds);
+      rows.push_back(
+          {{"structure", table.structures[s].name}, {"units", table.units[s]}, {"ms", ms}});
+    }
+    report_["model"] = o_.model;
+    report_["method"] = o_.method;
+    report_["gradual"] = !o_.train.empty();
+    report_["seq"] = o_.options.timing.tokens;
+    report_["batch"] = o_.options.timing.batch;
+    report_["threads"] = o_.options.timing.threads;
+    report_["samples"] = examples.size();
+    report_["table"] = {{"dense_ms", 1e3 * table.dense},
+                        {"fixed_ms", 1e3 * table.fixed},
+                        {"largest_speedup", pruner.largest_speedup()},
+                        {"half_measured_ms", 1e3 * table.half_measured},
+                        {"half_from_table_ms", 1e3 * table.half_from_table},
+                        {"structures", rows}};
+    return pruner;
+  }
+
+  std::string PathOf(double target) const {
+    return (std::filesystem::path(o_.output) / (TargetName(target) + ".thimble")).string();
+  }
+
+  // A finished target of an earlier call of the same kind.
+  Result<bool> Reuse(double target, Graph& current) {
+    if (!o_.resume || !std::filesystem::exists(PathOf(target))) return false;
+    TRY(const Model model, ReadThimble(PathOf(target)));
+    for (const auto& [key, value] : model.provenance) {
+      if (key != "pruning") continue;
+      const Json row = Json::parse(value, nullptr, false);
+      if (row.is_discarded() || row.value("call", "") != CallKey()) break;
+      Note(PathOf(target) + ": is there already");
+      if (Gradual()) current = model.graph;
+      report_["targets"].push_back(row);
+      return true;
+    }
+    return false;
+  }
+
+  bool Gradual() const { return !o_.train.empty(); }
+
+  // What decides about the result besides this machine.
+  std::string CallKey() const {
+    return o_.method + " " + WeightsSha256(dense_.graph).substr(0, 16) + " " +
+           std::to_string(o_.options.timing.tokens) + " " +
+           std::to_string(o_.options.timing.batch) + " " +
+           std::to_string(o_.options.timing.threads) + " " + o_.train + " " +
+           Text("%g", o_.epochs) + " " + Text("%g", o_.rate) + " " +
+           std::to_string(o_.options.search.seed);
+  }
+
+  Result<Pruned> PruneOnce(Pruner& pruner, const Graph& current, double target) {
+    Progress bar("pruning to " + TargetName(target), 1);
+    return pruner.PruneTo(current, target, [&](double share) {
+      bar.Update(share);
+      return CheckInterrupt();
+    });
+  }
+
+  Status Write(const Pruned& pruned, const std::optional<Dataset>& valid, Graph& current) {
+    Json row = {{"target", pruned.target},
+                {"speedup", pruned.measured.factor},
+                {"kept_promise", pruned.kept_promise},
+                {"p50_ms", 1e3 * pruned.measured.seconds},
+                {"dense_p50_ms", 1e3 * pruned.measured.dense_seconds},
+                {"calibration_loss", pruned.loss},
+                {"attempts", pruned.attempts},
+                {"profiles", pruned.evaluated},
+                {"call", CallKey()}};
+    Json sizes = Json::object();
+    for (const compress::PrunedSize& s : pruned.sizes)
+      sizes[s.structure] = {s.units, s.dense_units};
+    row["sizes"] = sizes;
+    if (!pruned.damped.empty()) row["damped"] = pruned.damped;
+    const std::string path = PathOf(pruned.target);
+    Model model = dense_;
+    model.graph = pruned.graph;
+    const bool write = pruned.kept_promise || o_.force;
+    if (!write) {
+      missed_ += (missed_.empty() ? "" : ", ") + TargetName(pruned.target);
+      report_["targets"].push_back(row);
+      return {};
+    }
+    if (Gradual() && pruned.target > 1) {
+      TRY(model.graph, Recover(pruned, path));
+      current = model.graph;
+    }
+    row["parameters"] = ComputeCost(model.graph, {}).parameters;
+    if (valid) {
+      TRY(const Score score, ScoreOn(model, *valid, o_.metric, o_.options.timing.threads));
+      row["metric"] = score.metric;
+      row["score"] = score.value;
+    }
+    model.provenance.emplace_back("pruning", row.dump());
+    TRY_VOID(WriteThimble(model, path));
+    row["file"] = path;
+    row["file_bytes"] = FileBytes(path);
+    report_["targets"].push_back(row);
+    return {};
+  }
+
+  // Trains what pruning left, with the dense model as teacher.
+  Result<Graph> Recover(const Pruned& pruned, const std::string& path) {
+    const std::string start = path + ".start", trained = path + ".trained";
+    Model model = dense_;
+    model.graph = pruned.graph;
+    TRY_VOID(WriteThimble(model, start));
+    TrainingCall call;
+    call.train = o_.train;
+    call.valid = o_.valid;
+    call.metric = o_.metric;
+    call.output = trained;
+    call.start.model = start;
+    call.teacher = o_.model;
+    call.cache = (std::filesystem::path(o_.output) / "teacher").string();
+    call.trainer.epochs = o_.epochs;
+    call.trainer.rate = o_.rate;
+    call.trainer.seed = o_.options.search.seed;
+    call.trainer.threads = o_.options.timing.threads;
+    call.trainer.batches.examples = o_.batch;
+    call.trainer.resume = o_.resume;
+    call.max_length = o_.max_length;
+    call.schedule = "cosine";
+    call.hidden_dropout = o_.dropout;
+    call.token_dropout = o_.token_dropout;
+    call.distill.task = o_.alpha_task;
+    call.distill.logits = o_.alpha_logits;
+    call.distill.temperature = o_.temperature;
+    // Blocks without attention are still blocks, so that layers pair as they are. Dropped tokens cannot be compared.
+    call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden;
+    call.silent = true;
+    TRY_VOID(RunTraining(call));
+    TRY(const Model result, ReadThimble(trained));
+    for (const std::string& file : {start, trained, trained + ".log.jsonl"})
+      std::remove(file.c_str());
+    return result.graph;
+  }
+
+  Status WriteReport() {
+    TRY(AtomicFile file,
+        AtomicFile::Create((std::filesystem::path(o_.output) / "report.json").string()));
+    TRY_VOID(file.Append(report_.dump(2) + "\n"));
+    return file.Commit();
+  }
+
+  std::string Table() const {
+    std::string text = "target  measured      ms   dense    kept";
+    const bool scored = report_.contains("dense");
+    if (scored) text += "  " + report_["dense"]["metric"].get<std::string>();
+    text += "\n";
+    if (scored) {
+      text += "dense                " + Text("%8.3f", report_["table"]["dense_ms"]) + "         " +
+              Text("%6.1f %%", 100.0) + Text("  %.4f\n", report_["dense"]["score"]);
+    }
+    for (const Json& row : report_["targets"]) {
+      double units = 0, all = 0;
+      for (const auto& [name, size] : row["sizes"].items()) {
+        units += size[0].get<double>() / size[1].get<double>();
+        all += 1;
+      }
+      text += Text("%5.3gx", row["target"]) + Text("  %7.2fx", row["speedup"]) +
+              Text("%9.3f", row["p50_ms"]) + Text("%8.3f", row["dense_p50_ms"]) +
+              Text("%6.1f %%", 100 * units / std::max(all, 1.0));
+      if (row.contains("score")) text += Text("  %.4f", row["score"]);
+      text += row["kept_promise"].get<bool>() ? "\n" : "  promise not kept\n";
+    }
+    return text + "written to " + o_.output + "\n";
+  }
+
+  PruneCall o_;
+  Model dense_;
+  Json report_;
+  std::string missed_;
+};
+
+}  // namespace
+
+Action SetupPrune(CLI::App& app) {
+  auto call = std::make_shared<PruneCall>();
+  PruneCall& o = *call;
+  app.add_option("MODEL", o.model, "a .thimble file, float32")->required();
+  app.add_option("--method", o.method, "ziplm, or magnitude as the baseline")
+      ->capture_default_str();
+  app.add_option("--speedup", o.speedups, "targets: end-to-end speedups over MODEL, measured here")
+      ->delimiter(',')
+      ->required();
+  app.add_option("--calib", o.calib,
+                 "texts to calibrate on: a labelled set of the task, or plain text")
+      ->required();
+  app.add_option("-o,--output", o.output, "folder for 1.5x.thimble, ..., report.json")
+      ->required()
+      ->type_name("DIR");
+  app.add_option("--valid", o.valid, "labelled set that every model is judged by");
+  app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
+  app.add_option("--samples", o.calibration.samples, "calibration texts used")
+      ->capture_default_str();
+  app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--batch", o.options.timing.batch, "sequences per timed run")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", o.options.timing.threads, "threads, timed and used")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", o.options.search.seed, "of the search, and of training")
+      ->capture_default_str();
+  auto* train = app.add_option(
+      "--train", o.train,
+      "gradual pruning: train on this set after every target, with MODEL as teacher");
+  app.add_option("--epochs", o.epochs, "of training per target")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--lr", o.rate, "peak learning rate")->needs(train)->capture_default_str();
+  app.add_option("--train-batch", o.batch, "examples per batch")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--max-length", o.max_length, "tokens of a training text; longer ones are cut")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--dropout", o.dropout, "of hidden states")->needs(train)->capture_default_str();
+  app.add_option("--token-dropout", o.token_dropout,
+                 "share of a text's tokens left out; excludes --alpha-hidden")
+      ->needs(train);
+  app.add_option("--alpha-task", o.alpha_task, "weight of the labels")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--alpha-logits", o.alpha_logits, "weight of the teacher's labels")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--alpha-hidden", o.alpha_hidden, "weight of hidden states, block by block")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--temperature", o.temperature, "of the teacher's labels")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_flag("--force", o.force, "write models that miss their target too");
+  app.add_flag("--resume", o.resume, "keep the finished targets of an earlier, equal call");
+  app.add_flag("--json", o.json, "the report as one JSON document");
+  return [call]() -> Status {
+    call->calibration.seed = call->options.search.seed;
+    return PruneRun(*call).Execute();
+  };
+}
+
+}  // namespace thimble::cli

@@ -1,0 +1,53 @@
+// How much of each structure to keep, for a time budget.
+//
+// Every structure has levels, from whole to gone, with a time (measured) and a prior cost (its relative squared error).
+// For coefficients c, the dynamic program finds the levels with the least sum of c[s] * cost that are within the budget;
+// a random local search over c then follows the loss of the real model (SPDY, Frantar and Alistarh 2022; ZipLM, Kurtic
+// et al. 2023).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "thimble/base/result.h"
+
+namespace thimble::compress {
+
+struct Level {
+  double seconds = 0;
+  double cost = 0;
+};
+using Levels = std::vector<Level>;    // of one structure
+using Profile = std::vector<size_t>;  // the level of each structure
+
+double SecondsOf(std::span<const Levels> structures, const Profile& profile);
+
+// The profile with the least sum of coefficients[s] * cost whose seconds are at most `budget`. Times are rounded up to
+// a bucket of budget / `buckets` and the sum is checked, so that the budget is never exceeded; the cost is the least there
+// is within a budget smaller by one bucket per structure. kLimitNotMet: not even the fastest levels fit.
+Result<Profile> SolveBudget(std::span<const Levels> structures,
+                            std::span<const double> coefficients, double budget,
+                            size_t buckets = 10000);
+
+struct SearchOptions {
+  int random = 16;  // coefficient vectors drawn uniformly
+  int mutations =
+      48;  // steps from the best, every coordinate redrawn with probability 0.1 (at least one is)
+  uint64_t seed = 1;
+};
+
+struct Found {
+  Profile profile;
+  double loss = 0;
+  int evaluated = 0;  // profiles that differed
+};
+
+// `loss` is asked once per profile. Equal coefficients are tried first.
+Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
+                           const std::function<Result<double>(const Profile&)>& loss,
+                           const SearchOptions& options);
+
+}  // namespace thimble::compress

@@ -1,0 +1,221 @@
+#include "thimble/compress/latency_table.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <tuple>
+
+#include "thimble/formats/thimble/packed.h"
+#include "thimble/graph/panels.h"
+#include "thimble/passes/shrink.h"
+#include "thimble/runtime/session.h"
+#include "thimble/targets/latency.h"
+
+namespace thimble::compress {
+namespace {
+
+double Median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// A model that is ready to be timed.
+class Candidate {
+ public:
+  static Result<Candidate> Create(const Model& model, const Graph& graph,
+                                  const TimingOptions& options) {
+    Candidate c;
+    c.model_ = model;
+    c.model_.graph = graph;
+    TRY(c.model_, Packed(c.model_));
+    TRY(c.session_, Session::Create(c.model_.graph, {.threads = options.threads, .outputs = {}}));
+    c.batch_ = RandomBatch(c.model_.graph, options.batch, options.tokens);
+    TRY_VOID(c.session_->Run(c.batch_));
+    return c;
+  }
+
+  // Seconds of the fastest of some runs: what disturbs them only adds.
+  Result<double> Time(double seconds) {
+    using Clock = std::chrono::steady_clock;
+    double least = 1e30, spent = 0;
+    do {
+      const auto begin = Clock::now();
+      TRY_VOID(session_->Run(batch_));
+      const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+      least = std::min(least, took);
+      spent += took;
+    } while (spent < seconds);
+    return least;
+  }
+
+ private:
+  Model model_;
+  std::optional<Session> session_;
+  Batch batch_;
+};
+
+Result<Speedup> TakeTurns(Candidate& dense, Candidate& other, int rounds, double seconds_per_time) {
+  std::vector<double> factors, dense_seconds, other_seconds;
+  TRY(double before, dense.Time(seconds_per_time));
+  for (int round = 0; round < std::max(3, rounds); ++round) {
+    TRY(const double seconds, other.Time(seconds_per_time));
+    TRY(const double after, dense.Time(seconds_per_time));
+    factors.push_back(0.5 * (before + after) / seconds);
+    dense_seconds.push_back(after);
+    other_seconds.push_back(seconds);
+    before = after;
+  }
+  return Speedup{Median(factors), Median(dense_seconds), Median(other_seconds)};
+}
+
+// Structures that cost the same: kind, units, and the shapes of their linears.
+using ShapeKey = std::tuple<StructureKind, int64_t, std::vector<Shape>>;
+ShapeKey KeyOf(const Graph& graph, const Structure& s) {
+  std::vector<Shape> shapes;
+  for (const size_t node : s.producers)
+    shapes.push_back(graph.nodes[node].weights[0].tensor.shape());
+  shapes.push_back(graph.nodes[s.consumer].weights[0].tensor.shape());
+  return {s.kind, s.units, std::move(shapes)};
+}
+
+std::vector<int64_t> SizesOf(const Structure& s) {
+  std::vector<int64_t> sizes{s.units};
+  const int64_t least = s.removable ? 0 : 1;
+  if (s.kind == StructureKind::kHeads) {
+    for (int64_t u = s.units - 1; u >= least; --u) sizes.push_back(u);
+    return sizes;
+  }
+  const auto panel = static_cast<int64_t>(kPanelWidth);
+  for (double share = 0.9; share > 0.01; share *= 0.9) {
+    const auto wanted = static_cast<int64_t>(share * static_cast<double>(s.units));
+    const int64_t size = std::max(panel, (wanted + panel - 1) / panel * panel);
+    if (size < sizes.back()) sizes.push_back(size);
+  }
+  if (least < sizes.back()) sizes.push_back(least);
+  return sizes;
+}
+
+Kept FirstUnits(const Structure& s, int64_t count) {
+  Kept kept{.structure = s.name,
+            .units = std::vector<int64_t>(static_cast<size_t>(count)),
+            .consumer_weight = {}};
+  std::iota(kept.units.begin(), kept.units.end(), 0);
+  return kept;
+}
+
+}  // namespace
+
+Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions& options,
+                                         const ProgressFn& progress) {
+  LatencyTable table;
+  table.structures = FindStructures(model.graph);
+  if (table.structures.empty()) {
+    const std::vector<FixedStructure> fixed = FindFixedStructures(model.graph);
+    return Unsupported("the model has no heads or columns that can be pruned" +
+                       (fixed.empty() ? "" : ": of " + fixed[0].name + ", " + fixed[0].reason));
+  }
+  std::map<ShapeKey, std::vector<size_t>> classes;
+  for (size_t s = 0; s < table.structures.size(); ++s) {
+    classes[KeyOf(model.graph, table.structures[s])].push_back(s);
+    table.units.push_back(SizesOf(table.structures[s]));
+  }
+  table.seconds.resize(table.structures.size());
+
+  struct Entry {
+    const std::vector<size_t>*
+        members;  // of a class, all at `level`; null: every structure, at what `level` says
+    size_t level;
+    double ratio = 1;  // to the dense model's time
+  };
+  std::vector<Entry> entries;
+  for (const auto& [key, members] : classes) {
+    for (size_t level = 1; level < table.units[members[0]].size(); ++level) {
+      entries.push_back({&members, level});
+    }
+  }
+  constexpr size_t kHalf = 0, kFloor = 1;
+  entries.push_back({nullptr, kHalf});
+  entries.push_back({nullptr, kFloor});
+  const auto half_level = [&](size_t s) {
+    const std::vector<int64_t>& units = table.units[s];
+    size_t level = 0;
+    while (level + 1 < units.size() && 2 * units[level] > units[0]) ++level;
+    return level;
+  };
+  const auto shrunk = [&](const Entry& entry) {
+    std::vector<Kept> kept;
+    if (entry.members != nullptr) {
+      for (const size_t s : *entry.members) {
+        kept.push_back(FirstUnits(table.structures[s], table.units[s][entry.level]));
+      }
+    } else {
+      for (size_t s = 0; s < table.structures.size(); ++s) {
+        const size_t level = entry.level == kHalf ? half_level(s) : table.units[s].size() - 1;
+        kept.push_back(FirstUnits(table.structures[s], table.units[s][level]));
+      }
+    }
+    return Shrink(model.graph, kept);
+  };
+
+  TRY(Candidate dense, Candidate::Create(model, model.graph, options));
+  std::vector<double> dense_seconds;
+  for (Entry& entry : entries) {
+    TRY(const Graph graph, shrunk(entry));
+    TRY(Candidate candidate, Candidate::Create(model, graph, options));
+    TRY(const Speedup speedup,
+        TakeTurns(dense, candidate, options.rounds, options.seconds_per_time));
+    entry.ratio = 1 / speedup.factor;
+    dense_seconds.push_back(speedup.dense_seconds);
+    TRY_VOID(progress(static_cast<double>(&entry - entries.data() + 1) /
+                      static_cast<double>(entries.size())));
+  }
+
+  table.dense = Median(dense_seconds);
+  std::map<const std::vector<size_t>*, std::vector<double>>
+      whole;  // seconds of the model, per level
+  for (const Entry& entry : entries) {
+    const double seconds = entry.ratio * table.dense;
+    if (entry.members == nullptr) {
+      (entry.level == kHalf ? table.half_measured : table.fixed) = seconds;
+    } else {
+      std::vector<double>& levels = whole[entry.members];
+      if (levels.empty()) levels.push_back(table.dense);
+      levels.push_back(seconds);
+    }
+  }
+  double prunable = 0;
+  for (auto& [members, levels] : whole) {
+    // Fewer units never count as slower: noise would make the search prefer larger sizes for their "speed".
+    for (size_t k = levels.size() - 1; k-- > 0;) levels[k] = std::max(levels[k], levels[k + 1]);
+    const auto count = static_cast<double>(members->size());
+    for (const size_t s : *members) {
+      for (const double seconds : levels) {
+        table.seconds[s].push_back((seconds - levels.back()) / count);
+      }
+      prunable += table.seconds[s][0];
+    }
+  }
+  // The sum is right at both ends: for the dense model, and for what is left without any structure.
+  table.fixed = std::min(table.fixed, table.dense);
+  const double scale = prunable > 0 ? (table.dense - table.fixed) / prunable : 0;
+  for (std::vector<double>& seconds : table.seconds) {
+    for (double& x : seconds) x *= scale;
+  }
+  table.half_from_table = table.fixed;
+  for (size_t s = 0; s < table.structures.size(); ++s) {
+    table.half_from_table += table.seconds[s][half_level(s)];
+  }
+  return table;
+}
+
+Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
+                               const TimingOptions& options) {
+  TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
+  TRY(Candidate b, Candidate::Create(dense, other, options));
+  return TakeTurns(a, b, 3 * options.rounds, options.seconds_per_time);
+}
+
+}  // namespace thimble::compress

@@ -1,0 +1,265 @@
+#include "thimble/compress/pruner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+#include "thimble/compress/gram.h"
+#include "thimble/compress/obs.h"
+#include "thimble/passes/shrink.h"
+
+namespace thimble::compress {
+namespace {
+
+at::Tensor ToTorch(const Tensor& tensor) {
+  const std::vector<float> values = tensor.ToFloats();
+  const at::Tensor t = at::empty(tensor.shape(), at::kFloat);
+  std::copy(values.begin(), values.end(), t.data_ptr<float>());
+  return t;
+}
+
+Tensor FromTorch(const at::Tensor& t) {
+  const at::Tensor values = t.contiguous();
+  return Tensor::FromFloats({t.size(0), t.size(1)},
+                            {values.data_ptr<float>(), static_cast<size_t>(values.numel())});
+}
+
+// Per unit: the norm of all that goes with it, producers' rows and consumer's columns.
+std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {
+  std::vector<double> squares(static_cast<size_t>(s.units), 0.0);
+  for (const size_t node : s.producers) {
+    for (const Weight& w : graph.nodes[node].weights) {
+      const std::vector<float> values = w.tensor.ToFloats();
+      const size_t per_unit = values.size() / squares.size();
+      for (size_t i = 0; i < values.size(); ++i) {
+        squares[i / per_unit] += static_cast<double>(values[i]) * values[i];
+      }
+    }
+  }
+  const Tensor& consumer = graph.nodes[s.consumer].weights[0].tensor;
+  const std::vector<float> values = consumer.ToFloats();
+  const auto columns = static_cast<size_t>(consumer.dim(1));
+  for (size_t i = 0; i < values.size(); ++i) {
+    squares[i % columns / static_cast<size_t>(s.unit_width)] +=
+        static_cast<double>(values[i]) * values[i];
+  }
+  for (double& x : squares) x = std::sqrt(x);
+  return squares;
+}
+
+}  // namespace
+
+std::optional<PruneMethod> PruneMethodFromName(std::string_view name) {
+  if (name == "ziplm") return PruneMethod::kZipLm;
+  if (name == "magnitude") return PruneMethod::kMagnitude;
+  return std::nullopt;
+}
+
+class Pruner::Impl {
+ public:
+  Impl(Model dense, const std::vector<train::TrainingExample>& examples,
+       const PruneOptions& options)
+      : dense_(std::move(dense)), examples_(examples), options_(options) {
+    const size_t n = std::min(options.search_samples, examples.size());
+    search_examples_.assign(examples.begin(), examples.begin() + static_cast<std::ptrdiff_t>(n));
+  }
+
+  Status Measure(const ProgressFn& progress) {
+    TRY(table_, MeasureLatencyTable(dense_, options_.timing, progress));
+    return {};
+  }
+
+  const LatencyTable& table() const { return table_; }
+  double largest_speedup() const { return table_.dense / std::max(table_.fixed, 1e-12); }
+
+  Result<Pruned> PruneTo(const Graph& current, double target, const ProgressFn& progress) {
+    if (!(target >= 1)) {
+      return InvalidArgument("a speedup of " + Text(target) + ": targets are 1 or more");
+    }
+    if (target == 1) {
+      return Pruned{.graph = current,
+                    .target = 1,
+                    .measured = {1, table_.dense, table_.dense},
+                    .kept_promise = true,
+                    .sizes = Sizes(current),
+                    .damped = {}};
+    }
+    if (target > largest_speedup()) {
+      return Error(ErrorCode::kLimitNotMet,
+                   "a speedup of " + Text(target) + "x cannot be had: what is not prunable takes " +
+                       Text(1e3 * table_.fixed) + " of " + Text(1e3 * table_.dense) +
+                       " ms here, so at most " + Text(std::floor(100 * largest_speedup()) / 100) +
+                       "x (longer texts, --seq, or a smaller vocabulary allow more)");
+    }
+    TRY_VOID(Prepare(current, progress));
+    Model now = dense_;
+    now.graph = current;
+    TRY(const OutputDistance distance,
+        OutputDistance::Create(now, search_examples_, options_.timing.threads));
+    const auto loss = [&](const Profile& profile) -> Result<double> {
+      TRY(const Graph graph, Stitch(current, profile));
+      TRY_VOID(progress(1));
+      return distance.To(graph);
+    };
+
+    Pruned best;
+    // What the table does not see: time of the real model over time by the table.
+    double budget = table_.dense / target, low = table_.fixed, high = table_.dense;
+    for (int attempt = 1; attempt <= options_.attempts; ++attempt) {
+      const double prunable = budget - table_.fixed;
+      if (prunable < fastest_) break;
+      TRY(const Found found, SearchBudget(levels_, prunable, loss, options_.search));
+      Pruned pruned{.target = target,
+                    .loss = found.loss,
+                    .attempts = attempt,
+                    .evaluated = found.evaluated,
+                    .damped = damped_};
+      TRY(pruned.graph, Stitch(current, found.profile));
+      TRY(pruned.measured, MeasureSpeedup(dense_, pruned.graph, options_.timing));
+      const double factor = pruned.measured.factor, most = (1 + options_.slack) * target;
+      pruned.kept_promise = factor >= target && factor <= most;
+      pruned.sizes = Sizes(pruned.graph);
+      if (best.attempts == 0 || pruned.kept_promise ||
+          std::abs(factor - target) < std::abs(best.measured.factor - target)) {
+        best = std::move(pruned);
+      }
+      if (best.kept_promise) break;
+      (factor < target ? high : low) = budget;
+      // By the measured gap, aiming a little inside the interval; between what was too slow and what was too fast.
+      const double aim = target * (1 + 0.3 * options_.slack);
+      budget =
+          std::clamp(budget * factor / aim, low + 0.05 * (high - low), high - 0.05 * (high - low));
+    }
+    if (best.attempts == 0) {
+      return Error(ErrorCode::kLimitNotMet,
+                   "a speedup of " + Text(target) + "x cannot be had from what is left to prune");
+    }
+    return best;
+  }
+
+ private:
+  static std::string Text(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g", value);
+    return text;
+  }
+
+  // Snapshots of every structure of `current` at the sizes of the table.
+  Status Prepare(const Graph& current, const ProgressFn& progress) {
+    structures_.clear(), snapshots_.clear(), levels_.clear(), damped_.clear();
+    // Of every place of every structure.
+    std::vector<size_t> consumers;
+    for (Structure& s : FindStructures(current)) {
+      consumers.push_back(s.consumer);
+      for (const Structure::Place& place : s.tied) consumers.push_back(place.consumer);
+      structures_.push_back(std::move(s));
+    }
+    Model model = dense_;
+    model.graph = current;
+    TRY(const std::vector<Gram> grams,
+        InputGrams(model, consumers, examples_, {.threads = options_.timing.threads},
+                   [&](double share) { return progress(0.3 * share); }));
+    fastest_ = 0;
+    const Gram* next = grams.data();
+    for (size_t i = 0; i < structures_.size(); ++i) {
+      const Structure& s = structures_[i];
+      TRY(const size_t row, RowOf(s.name));
+      std::vector<int64_t> counts;
+      std::vector<double> seconds;
+      for (size_t k = 0; k < table_.units[row].size(); ++k) {
+        if (table_.units[row][k] > s.units) continue;
+        counts.push_back(table_.units[row][k]);
+        seconds.push_back(table_.seconds[row][k]);
+      }
+      if (counts.empty() || counts[0] != s.units) {
+        return InvalidArgument(s.name + ": " + std::to_string(s.units) +
+                               " units are no size of the dense model's table");
+      }
+      at::Tensor gram = (next++)->sum;
+      for (size_t p = 0; p < s.tied.size(); ++p) gram = gram + (next++)->sum;
+      const at::Tensor weight = ToTorch(current.nodes[s.consumer].weights[0].tensor);
+      std::vector<Snapshot> snapshots;
+      if (options_.method == PruneMethod::kZipLm) {
+        Result<ObsResult> result = StructuredObs(weight, gram, s.unit_width, counts);
+        if (!result) return std::move(result).error().In(s.name);
+        if (result->damped) damped_.push_back(s.name);
+        snapshots = std::move(result->snapshots);
+      } else {
+        const std::vector<double> norms = UnitNorms(current, s);
+        snapshots = StructuredMagnitude(weight, gram, s.unit_width, norms, counts);
+      }
+      const at::Tensor w = weight.to(at::kDouble);
+      const double whole = at::mm(w, gram).mul_(w).sum().item<double>();
+      Levels levels;
+      for (size_t k = 0; k < counts.size(); ++k) {
+        levels.push_back({seconds[k], whole > 0 ? snapshots[k].error / whole : 0});
+      }
+      fastest_ += levels.back().seconds;
+      levels_.push_back(std::move(levels));
+      snapshots_.push_back(std::move(snapshots));
+      TRY_VOID(progress(0.3 + 0.6 * static_cast<double>(i + 1) /
+                                  static_cast<double>(structures_.size())));
+    }
+    return {};
+  }
+
+  Result<size_t> RowOf(const std::string& name) const {
+    for (size_t s = 0; s < table_.structures.size(); ++s) {
+      if (table_.structures[s].name == name) return s;
+    }
+    return InvalidArgument("the dense model has no structure " + name);
+  }
+
+  Result<Graph> Stitch(const Graph& current, const Profile& profile) const {
+    std::vector<Kept> kept;
+    for (size_t i = 0; i < structures_.size(); ++i) {
+      if (profile[i] == 0) continue;  // as it is
+      const Snapshot& s = snapshots_[i][profile[i]];
+      kept.push_back({structures_[i].name, s.units, {}});
+      if (!s.units.empty()) kept.back().consumer_weight = FromTorch(s.weight);
+    }
+    return Shrink(current, kept);
+  }
+
+  std::vector<PrunedSize> Sizes(const Graph& graph) const {
+    std::map<std::string, int64_t> left;
+    for (const Structure& s : FindStructures(graph)) left[s.name] = s.units;
+    std::vector<PrunedSize> sizes;
+    for (const Structure& s : table_.structures) sizes.push_back({s.name, left[s.name], s.units});
+    return sizes;
+  }
+
+  Model dense_;
+  const std::vector<train::TrainingExample>& examples_;
+  std::vector<train::TrainingExample> search_examples_;
+  PruneOptions options_;
+  LatencyTable table_;
+  // Of the graph that is being pruned.
+  std::vector<Structure> structures_;
+  std::vector<std::vector<Snapshot>> snapshots_;
+  std::vector<Levels> levels_;
+  std::vector<std::string> damped_;
+  double fastest_ = 0;
+};
+
+Pruner::Pruner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Pruner::Pruner(Pruner&&) noexcept = default;
+Pruner& Pruner::operator=(Pruner&&) noexcept = default;
+Pruner::~Pruner() = default;
+
+Result<Pruner> Pruner::Create(Model dense, const std::vector<train::TrainingExample>& examples,
+                              const PruneOptions& options, const ProgressFn& progress) {
+  auto impl = std::make_unique<Impl>(std::move(dense), examples, options);
+  TRY_VOID(impl->Measure(progress));
+  return Pruner(std::move(impl));
+}
+
+const LatencyTable& Pruner::table() const { return impl_->table(); }
+double Pruner::largest_speedup() const { return impl_->largest_speedup(); }
+Result<Pruned> Pruner::PruneTo(const Graph& current, double target, const ProgressFn& progress) {
+  return impl_->PruneTo(current, target, progress);
+}
+
+}  // namespace thimble::compress

@@ -1,0 +1,119 @@
+#include "thimble/compress/pruner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "thimble/formats/thimble/example_model.h"
+#include "thimble/passes/shrink.h"
+#include "thimble/train/test_models.h"
+
+namespace thimble::compress {
+namespace {
+
+using testing::HasSubstr;
+
+const ProgressFn kQuiet = [](double) { return Status(); };
+
+Model SmallModel() {
+  const auto config = nlohmann::json::parse(
+      R"({"model_type":"bert","vocab_size":40,"hidden_size":64,"num_hidden_layers":2,
+          "num_attention_heads":4,"intermediate_size":256,"max_position_embeddings":32})");
+  train::RandomWeights weights(1, 0.1);
+  Model model = ExampleModel();
+  model.graph = *BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights);
+  model.task = Task::kSingleLabel;
+  model.labels = {"a", "b", "c"};
+  model.thresholds.clear();
+  return model;
+}
+
+// Few, short timings: what is tested is not time.
+PruneOptions Quick(PruneMethod method) {
+  PruneOptions options;
+  options.method = method;
+  options.timing = {.tokens = 32, .rounds = 3, .seconds_per_time = 1e-4};
+  options.search = {.random = 3, .mutations = 5, .seed = 1};
+  options.slack = 1e9;  // a busy machine must not decide a test
+  options.attempts = 2;
+  return options;
+}
+
+class PrunerTest : public testing::TestWithParam<PruneMethod> {};
+
+TEST_P(PrunerTest, FindsAModelWithinTheBudgetOfItsTable) {
+  const Model model = SmallModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(GetParam()), kQuiet);
+  ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
+  const LatencyTable& table = pruner->table();
+  ASSERT_EQ(table.structures.size(), 4u);
+  for (size_t s = 0; s < 4; ++s) {
+    EXPECT_EQ(table.units[s].front(), table.structures[s].units);
+    EXPECT_EQ(table.units[s].back(), 0);
+    EXPECT_EQ(table.seconds[s].back(), 0);
+    for (size_t k = 1; k < table.seconds[s].size(); ++k) {
+      EXPECT_LE(table.seconds[s][k], table.seconds[s][k - 1]);
+      EXPECT_LT(table.units[s][k], table.units[s][k - 1]);
+    }
+  }
+  const double target = 1 + 0.5 * (pruner->largest_speedup() - 1);
+  const Result<Pruned> pruned = pruner->PruneTo(model.graph, target, kQuiet);
+  ASSERT_TRUE(pruned.has_value()) << pruned.error().message();
+  EXPECT_LT(ComputeCost(pruned->graph, {}).parameters, ComputeCost(model.graph, {}).parameters);
+  EXPECT_GT(pruned->loss, 0);
+  EXPECT_EQ(pruned->sizes.size(), 4u);
+
+  // From there to more, as gradual pruning does.
+  const double more = 1 + 0.8 * (pruner->largest_speedup() - 1);
+  const Result<Pruned> again = pruner->PruneTo(pruned->graph, more, kQuiet);
+  ASSERT_TRUE(again.has_value()) << again.error().message();
+  EXPECT_LE(ComputeCost(again->graph, {}).parameters, ComputeCost(pruned->graph, {}).parameters);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, PrunerTest,
+                         testing::Values(PruneMethod::kZipLm, PruneMethod::kMagnitude));
+
+TEST(Pruner, OneIsTheDenseModel) {
+  const Model model = SmallModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
+  ASSERT_TRUE(pruner.has_value());
+  const Result<Pruned> pruned = pruner->PruneTo(model.graph, 1, kQuiet);
+  ASSERT_TRUE(pruned.has_value());
+  EXPECT_EQ(WeightsSha256(pruned->graph), WeightsSha256(model.graph));
+}
+
+TEST(Pruner, SaysWhatIsPossible) {
+  const Model model = SmallModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
+  ASSERT_TRUE(pruner.has_value());
+  const Result<Pruned> pruned = pruner->PruneTo(model.graph, 1e6, kQuiet);
+  ASSERT_FALSE(pruned.has_value());
+  EXPECT_EQ(pruned.error().code(), ErrorCode::kLimitNotMet);
+  EXPECT_THAT(pruned.error().message(), HasSubstr("at most"));
+  EXPECT_FALSE(pruner->PruneTo(model.graph, 0.5, kQuiet).has_value());
+}
+
+// Layers that share their weights are pruned alike, on what all of them read.
+TEST(Pruner, SharedLayersStayShared) {
+  const auto config = nlohmann::json::parse(
+      R"({"model_type":"albert","vocab_size":40,"embedding_size":8,"hidden_size":64,"num_hidden_layers":3,
+          "num_attention_heads":4,"intermediate_size":256,"max_position_embeddings":32})");
+  train::RandomWeights weights(1, 0.1);
+  Model model = SmallModel();
+  model.graph = *BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights);
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
+  ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
+  EXPECT_EQ(pruner->table().structures.size(), 2u);
+  const Result<Pruned> pruned =
+      pruner->PruneTo(model.graph, 1 + 0.1 * (pruner->largest_speedup() - 1), kQuiet);
+  ASSERT_TRUE(pruned.has_value()) << pruned.error().message();
+  const std::vector<Structure> left = FindStructures(pruned->graph);
+  ASSERT_FALSE(left.empty());
+  for (const Structure& s : left) EXPECT_EQ(s.tied.size(), 2u) << s.name;
+}
+
+}  // namespace
+}  // namespace thimble::compress

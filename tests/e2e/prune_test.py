@@ -1,0 +1,103 @@
+"""Pruning: a family of smaller models, what the report says about them, what is refused."""
+
+import json
+import random
+
+import support
+
+WORDS = [f"w{i}" for i in range(40)]
+
+
+class Prune(support.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
+        self.data = self.rows("data.tsv", 160)
+        self.model = self.folder / "model.thimble"
+        # Wide enough for pruning to be felt beside what every run costs.
+        done = support.run("train", "--model", "bert-tiny", "--vocab", self.vocab, "--train", self.data, "-o", self.model,
+                           "--epochs", 4, "--lr", "2e-3")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def rows(self, name, count, labels=("no", "maybe", "yes")):
+        rng = random.Random(1)
+        lines = ["text\tlabel"]
+        for _ in range(count):
+            label = rng.randrange(len(labels))
+            words = [rng.choice(WORDS[20:]) for _ in range(rng.randrange(2, 9))]
+            words.insert(rng.randrange(len(words)), WORDS[label])
+            lines.append(" ".join(words) + "\t" + labels[label])
+        return self.write(name, "\n".join(lines) + "\n")
+
+    def prune(self, *more, model=None, calib=None):
+        return support.run("prune", model or self.model, "--calib", calib or self.data, "-o", self.folder / "out", "--seq", 32,
+                           *more)
+
+    def parameters(self, path):
+        return json.loads(self.succeed("inspect", path, "--json"))["parameters"]
+
+    def test_a_family(self):
+        # --force: on a busy machine a promise may be missed, and what is tested here is not time.
+        done = self.prune("--speedup", "1,1.5,2", "--valid", self.data, "--force", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        report = json.loads(done.stdout)
+        self.assertEqual(report, json.loads((self.folder / "out/report.json").read_text()))
+        self.assertEqual([row["target"] for row in report["targets"]], [1, 1.5, 2])
+        sizes = [self.parameters(row["file"]) for row in report["targets"]]
+        self.assertEqual(sizes[0], self.parameters(self.model))
+        self.assertGreater(sizes[0], sizes[1])
+        self.assertEqual(sizes, [row["parameters"] for row in report["targets"]])
+        for row in report["targets"]:
+            self.assertEqual(set(row["sizes"]), {r["structure"] for r in report["table"]["structures"]})
+            metrics = json.loads(self.succeed("eval", row["file"], self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], row["score"])
+            provenance = json.loads(self.succeed("inspect", row["file"], "--json"))["provenance"]
+            self.assertEqual(json.loads(provenance["pruning"])["target"], row["target"])
+
+        again = self.prune("--speedup", "1,1.5,2", "--force", "--resume", "--json")
+        self.assertEqual(again.returncode, 0, again.stderr.decode())
+        self.assertIn("is there already", again.stderr.decode())
+
+    def test_gradual(self):
+        done = self.prune("--speedup", "1.5,2", "--train", self.data, "--valid", self.data, "--epochs", 1, "--force", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        report = json.loads(done.stdout)
+        self.assertTrue(report["gradual"])
+        first, second = (row["file"] for row in report["targets"])
+        self.assertLessEqual(self.parameters(second), self.parameters(first))
+        left = {path.name for path in (self.folder / "out").iterdir()}
+        self.assertEqual(left, {"1.5x.thimble", "2x.thimble", "report.json", "teacher"})
+
+    def test_what_is_refused(self):
+        few = self.rows("few.tsv", 5)
+        other = self.write("other.tsv", "text\tlabel\n" + "w1 w2\tup\n" * 50)
+        int8 = self.folder / "int8.thimble"
+        done = support.run("train", "--model", self.model, "--train", self.data, "-o", int8, "--max-steps", 1, "--weights",
+                           "int8")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        for arguments, code, words in (
+            (dict(calib=few), 1, "too few"),
+            (dict(calib=other), 1, "label"),
+            (dict(model=int8), 1, "before quantizing"),
+        ):
+            result = self.prune("--speedup", "2", **arguments)
+            self.assertEqual(result.returncode, code, result.stderr.decode())
+            self.assertIn(words, result.stderr.decode().splitlines()[-1])
+        for more, code, words in (
+            (["--speedup", "1000"], 3, "at most"),
+            (["--speedup", "0.5"], 2, "1 or more"),
+            (["--speedup", "2", "--method", "magic"], 2, "magnitude"),
+        ):
+            result = self.prune(*more)
+            self.assertEqual(result.returncode, code, result.stderr.decode())
+            self.assertIn(words, result.stderr.decode().splitlines()[-1])
+        self.assertFalse((self.folder / "out").exists())
+
+
+if __name__ == "__main__":
+    support.main()
