@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <span>
 
+#include "thimble/base/quote.h"
 #include "thimble/base/random.h"
 #include "thimble/data/dataset.h"
 #include "thimble/data/plain_text.h"
@@ -53,34 +55,63 @@ Status ForEachBatch(const std::vector<train::TrainingExample>& examples, size_t 
   return {};
 }
 
+namespace {
+
+bool HasLabels(Task task) {
+  return task != Task::kFeatures && task != Task::kMaskedLm && task != Task::kPretraining;
+}
+
+std::string FirstOf(const std::vector<std::string>& labels) {
+  constexpr size_t kMost = 3;
+  std::string names;
+  for (size_t i = 0; i < std::min(labels.size(), kMost); ++i) {
+    names += (i > 0 ? ", " : "") + Quoted(labels[i]);
+  }
+  return names + (labels.size() > kMost ? ", ..." : "");
+}
+
+// Rows of the model's task: with labels that it does not have they are texts that it was not made for.
+Result<Dataset> ReadRows(const std::string& path, const Model& model) {
+  DatasetOptions options{.task = model.task, .unknown_label = UnknownLabel::kAppend};
+  if (model.task != Task::kRegression) options.labels = model.labels;
+  Result<Dataset> data = ReadDataset(path, options);
+  if (!data) {
+    return Error(data.error().code(), data.error().message() + "; the model's task is " +
+                                          std::string(TaskName(model.task)) +
+                                          ", texts without labels can come as .txt");
+  }
+  if (data->labels.size() > data->known_labels) {
+    return InvalidData(path + ": its label " + Quoted(data->labels[data->known_labels]) +
+                       " is none of the model's, which has " + FirstOf(model.labels) +
+                       "; give data of the model's task");
+  }
+  return data;
+}
+
+}  // namespace
+
 Result<std::vector<train::TrainingExample>> ReadCalibration(const std::string& path,
                                                             const Model& model,
                                                             const CalibrationOptions& options) {
   TRY(const Tokenizer tokenizer, Tokenizer::Create(model.tokenizer));
   auto limit = static_cast<size_t>(model.graph.max_sequence_length);
-  if (options.max_length > 0)
-    limit = limit > 0 ? std::min(limit, options.max_length) : options.max_length;
+  if (options.max_length > 0) limit = std::min(limit, options.max_length);
   std::vector<train::TrainingExample> examples;
-  if (IsPlainText(path)) {
+  const auto add = [&](const std::string& text, const std::optional<std::string>& pair) -> Status {
+    TRY(train::TrainingExample e, train::EncodeText(tokenizer, text, pair, limit));
+    examples.push_back(std::move(e));
+    return {};
+  };
+  if (HasLabels(model.task) && !IsPlainText(path)) {
+    TRY(const Dataset data, ReadRows(path, model));
+    for (const Example& row : data.examples) TRY_VOID(add(row.text, row.pair));
+  } else {
     TRY(PlainText text, PlainText::Open({path}));
     std::string paragraph;
-    while (true) {
+    for (;;) {
       TRY(const bool more, text.Next(paragraph));
       if (!more) break;
-      if (paragraph.empty()) continue;
-      TRY(train::TrainingExample e, train::EncodeText(tokenizer, paragraph, std::nullopt, limit));
-      examples.push_back(std::move(e));
-    }
-  } else {
-    DatasetOptions read;
-    if (!model.labels.empty() && model.task != Task::kRegression) {
-      read.task = model.task;
-      read.labels = model.labels;
-    }
-    TRY(const Dataset data, ReadDataset(path, read));
-    for (const Example& row : data.examples) {
-      TRY(train::TrainingExample e, train::EncodeText(tokenizer, row.text, row.pair, limit));
-      examples.push_back(std::move(e));
+      TRY_VOID(add(paragraph, std::nullopt));
     }
   }
   if (examples.size() < kFewestSamples) {

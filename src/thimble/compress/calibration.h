@@ -24,8 +24,9 @@ struct CalibrationOptions {
 };
 inline constexpr size_t kFewestSamples = 32;
 
-// Reads a labelled data set of the model's task, or plain text (.txt, .txt.gz, a folder), one paragraph a sample.
-// kInvalidData: fewer than kFewestSamples texts; labels that the model does not have.
+// Reads a labelled data set of the model's task, or plain text (.txt, .txt.gz, a folder), one paragraph a sample. Labels
+// are checked, then not needed: a model without any takes the texts of every data set.
+// kInvalidData: fewer than kFewestSamples texts; rows of another task; a label that the model does not have.
 Result<std::vector<train::TrainingExample>> ReadCalibration(const std::string& path,
                                                             const Model& model,
                                                             const CalibrationOptions& options);

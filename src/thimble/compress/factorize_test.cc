@@ -150,7 +150,7 @@ TEST(FactorizeLinears, IsTheBestOfItsRankForTheInputs) {
   const Graph graph = OneLinear(w);
   const std::vector<size_t> linears = FactorizableLinears(graph);
   ASSERT_EQ(linears.size(), 1u);
-  const Gram gram{at::mm(x.t(), x), 200};
+  const Gram gram{.sum = at::mm(x.t(), x), .total = x.sum(0), .rows = 200};
   const auto f = FactorizeLinears(graph, linears, std::span(&gram, 1), 0.02);
   ASSERT_TRUE(f.has_value()) << f.error().message();
   ASSERT_EQ(f->linears.size(), 1u);
@@ -168,7 +168,7 @@ TEST(FactorizeLinears, IsTheBestOfItsRankForTheInputs) {
 TEST(FactorizeLinears, LeavesWhatWouldNotGetSmaller) {
   const at::Tensor w = RandomMatrix(24, 20, 5), x = RandomMatrix(200, 20, 2);
   const Graph graph = OneLinear(w);
-  const Gram gram{at::mm(x.t(), x), 200};
+  const Gram gram{.sum = at::mm(x.t(), x), .total = x.sum(0), .rows = 200};
   const auto f = FactorizeLinears(graph, FactorizableLinears(graph), std::span(&gram, 1), 0.01);
   ASSERT_TRUE(f.has_value());
   EXPECT_TRUE(f->linears.empty());

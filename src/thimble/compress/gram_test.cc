@@ -58,6 +58,93 @@ TEST(InputGrams, AreTheSumsOverAllRows) {
   }
 }
 
+size_t NodeOf(const Graph& graph, std::string_view name) {
+  size_t i = 0;
+  while (graph.nodes[i].name != name) ++i;
+  return i;
+}
+
+const ProgressFn kQuiet = [](double) { return Status(); };
+
+std::vector<Gram> Visit(const Graph& graph, const std::vector<std::vector<size_t>>& groups,
+                        const std::vector<train::TrainingExample>& examples,
+                        const GramOptions& options, const ProgressFn& progress = kQuiet) {
+  std::vector<Gram> grams(groups.size());
+  const Status done =
+      VisitGrams(graph, groups, examples, options, progress, [&](size_t group, const Gram& gram) {
+        EXPECT_EQ(grams[group].rows, 0) << "visited twice";
+        grams[group] = gram;
+        return Status();
+      });
+  EXPECT_TRUE(done.has_value()) << done.error().message();
+  return grams;
+}
+
+TEST(VisitGrams, GroupsAreSummed) {
+  const Graph graph = train::SmallBert();
+  const std::vector<train::TrainingExample> examples = train::SmallData(8);
+  const size_t first = NodeOf(graph, "bert.encoder.layer.0.output"),
+               second = NodeOf(graph, "bert.encoder.layer.1.output");
+  const auto grams = Visit(graph, {{first, second}, {first}, {second}, {first}}, examples, {});
+  EXPECT_TRUE(grams[1].sum.equal(grams[3].sum));
+  EXPECT_EQ(grams[0].rows, grams[1].rows + grams[2].rows);
+  EXPECT_TRUE(grams[0].sum.allclose(grams[1].sum + grams[2].sum, 1e-9));
+  EXPECT_TRUE(grams[0].total.allclose(grams[1].total + grams[2].total, 1e-9));
+  EXPECT_TRUE(grams[0].sum.equal(grams[0].sum.t()));
+}
+
+TEST(VisitGrams, LittleMemoryTakesSeveralRuns) {
+  const Graph graph = train::SmallBert();
+  const std::vector<train::TrainingExample> examples = train::SmallData(12);
+  const std::vector<std::vector<size_t>> groups = {
+      {NodeOf(graph, "bert.encoder.layer.0.output")},
+      {NodeOf(graph, "bert.encoder.layer.1.attention_output")},
+      {NodeOf(graph, "classifier")}};
+  double last = 0;
+  size_t steps = 0;
+  Visit(graph, groups, examples, {.memory_bytes = 1}, [&](double share) {
+    EXPECT_GT(share, last);
+    last = share;
+    ++steps;
+    return Status();
+  });
+  EXPECT_EQ(last, 1);
+  EXPECT_EQ(steps, 3u);  // one batch each
+}
+
+TEST(VisitGrams, KeepsToTheTokenBudget) {
+  const Graph graph = train::SmallBert();
+  const std::vector<train::TrainingExample> examples = train::SmallData(30);
+  const size_t linear = NodeOf(graph, "bert.encoder.layer.0.output");
+  const Gram gram = Visit(graph, {{linear}}, examples, {.max_tokens = 25})[0];
+  std::vector<train::TrainingExample> used;
+  size_t tokens = 0;
+  while (tokens < 25) {
+    used.push_back(examples[used.size()]);
+    tokens += used.back().ids.size();
+  }
+  EXPECT_EQ(gram.rows, static_cast<int64_t>(tokens));
+  EXPECT_TRUE(gram.sum.allclose(ReferenceGram(graph, linear, used), 1e-4, 1e-4));
+}
+
+TEST(VisitGrams, SaysWhatIsWrong) {
+  const Graph graph = train::SmallBert();
+  const std::vector<train::TrainingExample> examples = train::SmallData(4);
+  const auto error = [&](const std::vector<std::vector<size_t>>& groups,
+                         const ProgressFn& progress = kQuiet) {
+    const Status done = VisitGrams(graph, groups, examples, {}, progress,
+                                   [](size_t, const Gram&) { return Status(); });
+    return done.has_value() ? "no error" : done.error().message();
+  };
+  const size_t linear = NodeOf(graph, "bert.encoder.layer.0.output");
+  EXPECT_EQ(error({{0}}), "moments are taken of what linears read, and node 0 is none");
+  EXPECT_EQ(error({{linear, NodeOf(graph, "classifier")}}),
+            "classifier reads another width than others of its group");
+  EXPECT_EQ(
+      error({{linear}}, [](double) { return Status(Error(ErrorCode::kInterrupted, "stopped")); }),
+      "stopped");
+}
+
 TEST(OutputDistance, IsZeroForTheModelAndGrowsWithTheChange) {
   const Model model = SmallModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(40);

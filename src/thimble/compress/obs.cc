@@ -207,7 +207,14 @@ Result<ObsResult> StructuredObs(const at::Tensor& weight, const at::Tensor& gram
     }
   }
   Remover remover(w, inverse, unit_width);
-  for (const int64_t count : counts) result.snapshots.push_back(remover.Reduce(count));
+  for (const int64_t count : counts) {
+    result.snapshots.push_back(remover.Reduce(count));
+    Snapshot& s = result.snapshots.back();
+    if (!dead.any().item<bool>() || s.units.empty()) continue;
+    const at::Tensor columns = IndexTensor(ColumnsOf(s.units, unit_width));
+    s.weight = at::where(dead.index_select(0, columns).unsqueeze(0),
+                         weight.index_select(1, columns).to(at::kFloat), s.weight);
+  }
   return result;
 }
 

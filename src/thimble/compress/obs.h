@@ -30,7 +30,8 @@ struct Snapshot {
 
 struct ObsOptions {
   // Added to the diagonal of G, as a share of its mean, where G alone is singular (W' then minimises the error plus
-  // as much of || W' - W ||^2). A dead input, of which G knows nothing, goes first and costs nothing.
+  // as much of || W' - W ||^2). A dead input, of which G knows nothing, goes first and costs nothing; while it stays
+  // it keeps its weights, which other data may need.
   double damping = 0.01;
 };
 

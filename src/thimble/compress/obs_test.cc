@@ -81,6 +81,27 @@ TEST_P(ObsTest, IsTheLeastSquaresSolutionOnWhatStays) {
   }
 }
 
+// W and H change by the same step, so that of W = H what stays is H of what stays: the downdated inverse is a fresh one.
+TEST_P(ObsTest, DowndatesTheInverse) {
+  const at::Tensor inverse = at::linalg_inv(gram);
+  const Result<ObsResult> result = StructuredObs(inverse, gram, c.width, CountDown(c.units));
+  ASSERT_TRUE(result.has_value()) << result.error().message();
+  for (const Snapshot& s : result->snapshots) {
+    if (s.units.empty()) continue;
+    const at::Tensor columns = Columns(s.units, c.width);
+    const at::Tensor fresh = at::linalg_inv(gram.index_select(0, columns).index_select(1, columns));
+    const at::Tensor downdated = s.weight.to(at::kDouble);
+    // Weights are stored in float.
+    EXPECT_LT(MaxDifference(downdated.index_select(0, columns), fresh),
+              1e-6 * fresh.abs().max().item<double>())
+        << s.units.size();
+    // The rows of what is gone are those of columns that nothing needs.
+    EXPECT_NEAR(downdated.abs().sum().item<double>(),
+                downdated.index_select(0, columns).abs().sum().item<double>(),
+                1e-6 * inverse.abs().sum().item<double>());
+  }
+}
+
 // Every count by itself gives what all counts in one go give: where the updates are cut into blocks does not matter.
 TEST_P(ObsTest, DoesNotDependOnTheCountsAskedFor) {
   const Result<ObsResult> all = StructuredObs(weight, gram, c.width, CountDown(c.units));
@@ -150,6 +171,21 @@ TEST(Obs, DeadInputsGoFirstAndCostNothing) {
   ASSERT_TRUE(result.has_value());
   EXPECT_THAT(result->snapshots[1].units, ElementsAre(0, 1, 3, 4));
   EXPECT_NEAR(result->snapshots[1].error, 0, 1e-9);
+  // While they stay they keep their weights.
+  EXPECT_TRUE(result->snapshots[0].weight.equal(weight.to(at::kFloat)));
+  // In a unit with a live one too: the third of three has columns 4 and 5.
+  const Result<ObsResult> pairs =
+      StructuredObs(weight, at::mm(x.t(), x), 2, std::vector<int64_t>{2});
+  ASSERT_TRUE(pairs.has_value());
+  const std::vector<int64_t>& units = pairs->snapshots[0].units;
+  for (size_t u = 0; u < units.size(); ++u) {
+    for (const int64_t dead : {2, 5}) {
+      if (dead / 2 != units[u]) continue;
+      EXPECT_TRUE(pairs->snapshots[0]
+                      .weight.select(1, 2 * static_cast<int64_t>(u) + dead % 2)
+                      .equal(weight.select(1, dead).to(at::kFloat)));
+    }
+  }
 }
 
 TEST(Obs, BeatsRemovalWithoutUpdate) {

@@ -136,60 +136,62 @@ class Pruner::Impl {
 
   // Snapshots of every structure of `current` at the sizes of the table.
   Status Prepare(const Graph& current, const ProgressFn& progress) {
-    structures_.clear(), snapshots_.clear(), levels_.clear(), damped_.clear();
-    // Of every place of every structure.
-    std::vector<size_t> consumers;
-    for (Structure& s : FindStructures(current)) {
-      consumers.push_back(s.consumer);
-      for (const Structure::Place& place : s.tied) consumers.push_back(place.consumer);
-      structures_.push_back(std::move(s));
-    }
-    Model model = dense_;
-    model.graph = current;
-    TRY(const std::vector<Gram> grams,
-        InputGrams(model, consumers, examples_, {.threads = options_.timing.threads},
-                   [&](double share) { return progress(0.3 * share); }));
+    structures_ = FindStructures(current);
+    snapshots_.assign(structures_.size(), {});
+    levels_.assign(structures_.size(), {});
+    damped_.clear();
     fastest_ = 0;
-    const Gram* next = grams.data();
-    for (size_t i = 0; i < structures_.size(); ++i) {
-      const Structure& s = structures_[i];
-      TRY(const size_t row, RowOf(s.name));
-      std::vector<int64_t> counts;
-      std::vector<double> seconds;
-      for (size_t k = 0; k < table_.units[row].size(); ++k) {
-        if (table_.units[row][k] > s.units) continue;
-        counts.push_back(table_.units[row][k]);
-        seconds.push_back(table_.seconds[row][k]);
-      }
-      if (counts.empty() || counts[0] != s.units) {
-        return InvalidArgument(s.name + ": " + std::to_string(s.units) +
-                               " units are no size of the dense model's table");
-      }
-      at::Tensor gram = (next++)->sum;
-      for (size_t p = 0; p < s.tied.size(); ++p) gram = gram + (next++)->sum;
-      const at::Tensor weight = ToTorch(current.nodes[s.consumer].weights[0].tensor);
-      std::vector<Snapshot> snapshots;
-      if (options_.method == PruneMethod::kZipLm) {
-        Result<ObsResult> result = StructuredObs(weight, gram, s.unit_width, counts);
-        if (!result) return std::move(result).error().In(s.name);
-        if (result->damped) damped_.push_back(s.name);
-        snapshots = std::move(result->snapshots);
-      } else {
-        const std::vector<double> norms = UnitNorms(current, s);
-        snapshots = StructuredMagnitude(weight, gram, s.unit_width, norms, counts);
-      }
-      const at::Tensor w = weight.to(at::kDouble);
-      const double whole = at::mm(w, gram).mul_(w).sum().item<double>();
-      Levels levels;
-      for (size_t k = 0; k < counts.size(); ++k) {
-        levels.push_back({seconds[k], whole > 0 ? snapshots[k].error / whole : 0});
-      }
-      fastest_ += levels.back().seconds;
-      levels_.push_back(std::move(levels));
-      snapshots_.push_back(std::move(snapshots));
-      TRY_VOID(progress(0.3 + 0.6 * static_cast<double>(i + 1) /
-                                  static_cast<double>(structures_.size())));
+    std::vector<std::vector<size_t>> consumers;  // of every place of a structure
+    for (const Structure& s : structures_) {
+      consumers.push_back({s.consumer});
+      for (const Structure::Place& place : s.tied) consumers.back().push_back(place.consumer);
     }
+    double read = 0, done = 0;
+    const auto count = static_cast<double>(structures_.size());
+    const auto tell = [&] { return progress(0.3 * read + 0.6 * done / count); };
+    return VisitGrams(
+        current, consumers, examples_, {.threads = options_.timing.threads},
+        [&](double share) {
+          read = share;
+          return tell();
+        },
+        [&](size_t structure, const Gram& gram) -> Status {
+          TRY_VOID(PrepareOne(current, structure, gram.sum));
+          ++done;
+          return tell();
+        });
+  }
+
+  Status PrepareOne(const Graph& current, size_t i, const at::Tensor& gram) {
+    const Structure& s = structures_[i];
+    TRY(const size_t row, RowOf(s.name));
+    std::vector<int64_t> counts;
+    std::vector<double> seconds;
+    for (size_t k = 0; k < table_.units[row].size(); ++k) {
+      if (table_.units[row][k] > s.units) continue;
+      counts.push_back(table_.units[row][k]);
+      seconds.push_back(table_.seconds[row][k]);
+    }
+    if (counts.empty() || counts[0] != s.units) {
+      return InvalidArgument(s.name + ": " + std::to_string(s.units) +
+                             " units are no size of the dense model's table");
+    }
+    const at::Tensor weight = ToTorch(current.nodes[s.consumer].weights[0].tensor);
+    if (options_.method == PruneMethod::kZipLm) {
+      Result<ObsResult> result = StructuredObs(weight, gram, s.unit_width, counts);
+      if (!result) return std::move(result).error().In(s.name);
+      if (result->damped) damped_.push_back(s.name);
+      snapshots_[i] = std::move(result->snapshots);
+    } else {
+      const std::vector<double> norms = UnitNorms(current, s);
+      snapshots_[i] = StructuredMagnitude(weight, gram, s.unit_width, norms, counts);
+    }
+    const at::Tensor w = weight.to(at::kDouble);
+    const double whole = at::mm(w, gram).mul_(w).sum().item<double>();
+    for (size_t k = 0; k < counts.size(); ++k) {
+      levels_[i].push_back({seconds[k], whole > 0 ? snapshots_[i][k].error / whole : 0});
+    }
+    fastest_ += levels_[i].back().seconds;
     return {};
   }
 
