@@ -8,23 +8,11 @@
 
 #include "thimble/compress/gram.h"
 #include "thimble/compress/obs.h"
+#include "thimble/compress/torch_tensor.h"
 #include "thimble/passes/shrink.h"
 
 namespace thimble::compress {
 namespace {
-
-at::Tensor ToTorch(const Tensor& tensor) {
-  const std::vector<float> values = tensor.ToFloats();
-  const at::Tensor t = at::empty(tensor.shape(), at::kFloat);
-  std::copy(values.begin(), values.end(), t.data_ptr<float>());
-  return t;
-}
-
-Tensor FromTorch(const at::Tensor& t) {
-  const at::Tensor values = t.contiguous();
-  return Tensor::FromFloats({t.size(0), t.size(1)},
-                            {values.data_ptr<float>(), static_cast<size_t>(values.numel())});
-}
 
 // Per unit: the norm of all that goes with it, producers' rows and consumer's columns.
 std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {

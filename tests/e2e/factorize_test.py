@@ -1,0 +1,95 @@
+"""Factorization: smaller files that still answer, and what is refused."""
+
+import json
+import random
+
+import support
+
+LETTERS = "abcdefghij"
+WORDS = [a + b for a in LETTERS for b in LETTERS[:4]]
+
+
+class Factorize(support.TestCase):
+    def setUp(self):
+        super().setUp()
+        pieces = "[PAD] [UNK] [CLS] [SEP] [MASK]".split() + list(LETTERS) + [f"##{c}" for c in LETTERS] + WORDS
+        self.vocab = self.write("vocab.txt", "\n".join(pieces) + "\n")
+        self.data = self.rows("data.tsv", 160)
+        self.model = self.folder / "model.thimble"
+        self.train("--model", "bert-tiny", "--vocab", self.vocab, "-o", self.model, "--epochs", 4, "--lr", "2e-3")
+
+    def train(self, *arguments):
+        done = support.run("train", "--train", self.data, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def rows(self, name, count, labels=("no", "maybe", "yes")):
+        rng = random.Random(1)
+        lines = ["text\tlabel"]
+        for _ in range(count):
+            label = rng.randrange(len(labels))
+            words = [rng.choice(WORDS[10:30]) for _ in range(rng.randrange(2, 9))]
+            words.insert(rng.randrange(len(words)), WORDS[label])
+            lines.append(" ".join(words) + "\t" + labels[label])
+        return self.write(name, "\n".join(lines) + "\n")
+
+    def scores(self, model, text):
+        return [(d["label"], d["score"]) for d in self.documents("predict", model, "--json", stdin=text)]
+
+    def accuracy(self, model):
+        return json.loads(self.succeed("eval", model, self.data, "--json"))["metrics"]["accuracy"]
+
+    def test_a_smaller_vocabulary_answers_alike(self):
+        small = self.folder / "small.thimble"
+        report = json.loads(self.succeed("factorize", self.model, "--vocabulary", self.data, "-o", small, "--json"))
+        self.assertLess(report["vocabulary"]["pieces"], report["vocabulary"]["pieces_before"])
+        self.assertEqual(report["vocabulary"]["tokens_covered"], 1)
+        text = "aa cc da\nab ea\n"
+        for (label, score), (other, value) in zip(self.scores(self.model, text), self.scores(small, text), strict=True):
+            self.assertEqual((label, score), (other, value))
+        # A word whose piece is gone is spelt.
+        tokens = json.loads(self.succeed("tokenize", "--vocab", self.vocab, "-", "--json", stdin="jd"))["input_ids"]
+        self.assertEqual(len(tokens), 3)
+        self.assertTrue(self.scores(small, "jd\n"))
+
+    def test_a_thinner_table_and_thinner_linears(self):
+        thin = self.folder / "thin.thimble"
+        report = json.loads(self.succeed("factorize", self.model, "--embedding-rank", "half", "--corpus", self.data,
+                                         "--linear-error", "0.05", "--calib", self.data, "--valid", self.data, "-o", thin,
+                                         "--json"))
+        self.assertEqual((report["embedding"]["width"], report["embedding"]["rank"]), (128, 64))
+        self.assertTrue(report["linears"]["factorized"])
+        self.assertLess(report["after"]["parameters"], report["before"]["parameters"])
+        self.assertLess(thin.stat().st_size, self.model.stat().st_size)
+        self.assertAlmostEqual(report["score"], self.accuracy(thin))
+        # It is a model like any other: it trains, and is quantized.
+        again = self.folder / "again.thimble"
+        self.train("--model", thin, "-o", again, "--epochs", 1, "--weights", "int8")
+        self.assertLess(again.stat().st_size, thin.stat().st_size)
+
+    def test_what_is_refused(self):
+        int8 = self.folder / "int8.thimble"
+        self.train("--model", self.model, "-o", int8, "--max-steps", 1, "--weights", "int8")
+        empty = self.write("empty.txt", "")
+        out = self.folder / "out.thimble"
+        for arguments, code, words in (
+            ([self.model], 2, "nothing to do"),
+            ([self.model, "--embedding-rank", "500"], 2, "128 wide"),
+            ([self.model, "--embedding-rank", "thin"], 2, "half"),
+            ([self.model, "--embedding-rank", "half", "--corpus", empty], 1, "no text"),
+            ([self.model, "--linear-error", "0.1"], 2, "--calib"),
+            ([int8, "--embedding-rank", "half"], 1, "i8"),
+            ([self.model, "--embedding-rank", "1", "--valid", self.data, "--max-drop", "-1"], 3, "--max-drop"),
+        ):
+            result = support.run("factorize", *arguments, "-o", out)
+            self.assertEqual(result.returncode, code, result.stderr.decode())
+            self.assertIn(words, result.stderr.decode().splitlines()[-1])
+            self.assertFalse(out.exists())
+
+
+if __name__ == "__main__":
+    support.main()
