@@ -42,7 +42,8 @@ class FactorizeRun {
 
   Status Execute() {
     if (o_.width.empty() && o_.vocabulary.empty() && o_.linear_error == 0) {
-      return InvalidArgument("nothing to do: give --embedding-rank, --vocabulary or --linear-error");
+      return InvalidArgument(
+          "nothing to do: give --embedding-rank, --vocabulary or --linear-error");
     }
     if (o_.linear_error > 0 && o_.calib.empty()) {
       return InvalidArgument("--linear-error needs texts to measure it on: --calib");
@@ -66,8 +67,10 @@ class FactorizeRun {
       report_["score"] = after.value;
       if (before->value - after.value > o_.max_drop && !o_.force) {
         return Error(ErrorCode::kLimitNotMet,
-                     after.metric + " falls from " + Text("%.4f", before->value) + " to " + Text("%.4f", after.value) +
-                         ", more than --max-drop " + Text("%g", o_.max_drop) + "; keep more, or train afterwards (--force "
+                     after.metric + " falls from " + Text("%.4f", before->value) + " to " +
+                         Text("%.4f", after.value) + ", more than --max-drop " +
+                         Text("%g", o_.max_drop) +
+                         "; keep more, or train afterwards (--force "
                          "writes it)");
       }
     }
@@ -121,7 +124,8 @@ class FactorizeRun {
       const char* end = o_.width.data() + o_.width.size();
       const auto read = std::from_chars(o_.width.data(), end, value);
       if (read.ec != std::errc() || read.ptr != end || !(value > 0)) {
-        return InvalidArgument("--embedding-rank " + o_.width + ": it is a number of columns, half, or a share of energy below 1");
+        return InvalidArgument("--embedding-rank " + o_.width +
+                               ": it is a number of columns, half, or a share of energy below 1");
       }
       if (value < 1) {
         width.energy = value;
@@ -139,11 +143,12 @@ class FactorizeRun {
     if (!o_.corpus.empty()) {
       TRY(counts, Counts("counting tokens", o_.corpus));
     }
-    Result<compress::TableFactorization> f = compress::FactorizeTokenTable(model_.graph, counts, width);
+    Result<compress::TableFactorization> f =
+        compress::FactorizeTokenTable(model_.graph, counts, width);
     if (!f) return std::move(f).error().In(o_.model);
     model_.graph = std::move(f->graph);
-    report_["embedding"] = {{"table", f->table}, {"rows", f->rows}, {"width", f->width}, {"rank", f->rank},
-                            {"energy_kept", f->energy}, {"folded", f->folded}};
+    report_["embedding"] = {{"table", f->table}, {"rows", f->rows},          {"width", f->width},
+                            {"rank", f->rank},   {"energy_kept", f->energy}, {"folded", f->folded}};
     return {};
   }
 
@@ -162,7 +167,11 @@ class FactorizeRun {
     model_.graph = std::move(f.graph);
     Json rows = Json::array();
     for (const compress::LinearFactorization& l : f.linears) {
-      rows.push_back({{"node", l.node}, {"rank", l.rank}, {"outputs", l.outputs}, {"inputs", l.inputs}, {"error", l.error}});
+      rows.push_back({{"node", l.node},
+                      {"rank", l.rank},
+                      {"outputs", l.outputs},
+                      {"inputs", l.inputs},
+                      {"error", l.error}});
     }
     report_["linears"] = {{"of", linears.size()}, {"factorized", rows}};
     return {};
@@ -178,8 +187,9 @@ class FactorizeRun {
     }
     if (report_.contains("embedding")) {
       const Json& e = report_["embedding"];
-      text += "embedding   " + std::to_string(e["width"].get<int64_t>()) + " -> " + std::to_string(e["rank"].get<int64_t>()) +
-              " columns, " + Text("%.2f", 100 * e["energy_kept"].get<double>()) + " % of the energy" +
+      text += "embedding   " + std::to_string(e["width"].get<int64_t>()) + " -> " +
+              std::to_string(e["rank"].get<int64_t>()) + " columns, " +
+              Text("%.2f", 100 * e["energy_kept"].get<double>()) + " % of the energy" +
               (e["folded"].get<bool>() ? ", folded into what reads it\n" : "\n");
     }
     if (report_.contains("linears")) {
@@ -187,12 +197,14 @@ class FactorizeRun {
               std::to_string(report_["linears"]["of"].get<size_t>()) + " factorized\n";
     }
     if (report_.contains("score")) {
-      text += report_["metric"].get<std::string>() + "  " + Text("%.4f", report_["score_before"]) + " -> " +
-              Text("%.4f\n", report_["score"]);
+      text += report_["metric"].get<std::string>() + "  " + Text("%.4f", report_["score_before"]) +
+              " -> " + Text("%.4f\n", report_["score"]);
     }
-    return text + "size        " + BytesText(report_["before"]["file_bytes"]) + " -> " + BytesText(report_["after"]["file_bytes"]) +
-           ", " + CountText(report_["before"]["parameters"]) + " -> " + CountText(report_["after"]["parameters"]) +
-           " parameters\nwritten to " + o_.output + "\n";
+    return text + "size        " + BytesText(report_["before"]["file_bytes"]) + " -> " +
+           BytesText(report_["after"]["file_bytes"]) + ", " +
+           CountText(report_["before"]["parameters"]) + " -> " +
+           CountText(report_["after"]["parameters"]) + " parameters\nwritten to " + o_.output +
+           "\n";
   }
 
   FactorizeCall o_;
@@ -206,20 +218,37 @@ Action SetupFactorize(CLI::App& app) {
   auto call = std::make_shared<FactorizeCall>();
   FactorizeCall& o = *call;
   app.add_option("MODEL", o.model, "a .thimble file")->required();
-  app.add_option("-o,--output", o.output, "the .thimble file to write")->required()->type_name("FILE");
-  app.add_option("--embedding-rank", o.width, "columns of the token table: a number, half, or a share of its energy below 1")
+  app.add_option("-o,--output", o.output, "the .thimble file to write")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--embedding-rank", o.width,
+                 "columns of the token table: a number, half, or a share of its energy below 1")
       ->type_name("R");
-  app.add_option("--corpus", o.corpus, "texts that say how often each row is looked up; unset: all alike");
-  auto* vocabulary = app.add_option("--vocabulary", o.vocabulary, "keep the pieces that these texts use, and single characters");
-  app.add_option("--min-count", o.least, "with --vocabulary: how often at least")->needs(vocabulary)->capture_default_str();
-  app.add_option("--linear-error", o.linear_error, "factorize linears where that is smaller and costs at most this share of their output");
+  app.add_option("--corpus", o.corpus,
+                 "texts that say how often each row is looked up; unset: all alike");
+  auto* vocabulary = app.add_option("--vocabulary", o.vocabulary,
+                                    "keep the pieces that these texts use, and single characters");
+  app.add_option("--min-count", o.least, "with --vocabulary: how often at least")
+      ->needs(vocabulary)
+      ->capture_default_str();
+  app.add_option(
+      "--linear-error", o.linear_error,
+      "factorize linears where that is smaller and costs at most this share of their output");
   app.add_option("--calib", o.calib, "with --linear-error: texts to measure it on");
-  app.add_option("--samples", o.calibration.samples, "calibration texts used")->capture_default_str();
-  auto* valid = app.add_option("--valid", o.valid, "labelled set that the model is judged by, before and after");
+  app.add_option("--samples", o.calibration.samples, "calibration texts used")
+      ->capture_default_str();
+  auto* valid = app.add_option("--valid", o.valid,
+                               "labelled set that the model is judged by, before and after");
   app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
-  app.add_option("--max-drop", o.max_drop, "with --valid: what the metric may lose; more is an error (3)")->needs(valid)->capture_default_str();
-  app.add_option("--threads", o.threads, "threads")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--seed", o.calibration.seed, "of the choice of calibration texts")->capture_default_str();
+  app.add_option("--max-drop", o.max_drop,
+                 "with --valid: what the metric may lose; more is an error (3)")
+      ->needs(valid)
+      ->capture_default_str();
+  app.add_option("--threads", o.threads, "threads")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", o.calibration.seed, "of the choice of calibration texts")
+      ->capture_default_str();
   app.add_flag("--force", o.force, "write the model even if it loses more");
   app.add_flag("--json", o.json, "what was done as one JSON document");
   return [call] { return FactorizeRun(*call).Execute(); };

@@ -59,7 +59,8 @@ class TableFactorizer {
       }
     }
     result_.energy = energy[result_.rank - 1] / all;
-    up_ = vectors.narrow(1, result_.width - result_.rank, result_.rank).contiguous();  // [width, rank]
+    up_ = vectors.narrow(1, result_.width - result_.rank, result_.rank)
+              .contiguous();  // [width, rank]
     thin_ = FromTorch(at::mm(e, up_));
     TRY(result_.graph, Rebuild());
     return std::move(result_);
@@ -76,7 +77,8 @@ class TableFactorizer {
         ++found;
       }
     }
-    if (found != 1) return Unsupported("the model has " + std::to_string(found) + " tables of tokens, not one");
+    if (found != 1)
+      return Unsupported("the model has " + std::to_string(found) + " tables of tokens, not one");
     const Tensor& table = graph_.nodes[table_].weights[0].tensor;
     if (!IsFloat(table)) {
       return Unsupported("the table of tokens is " + std::string(DTypeName(table.dtype())) +
@@ -109,7 +111,8 @@ class TableFactorizer {
         if (id == graph_.nodes[node].output) reader = i, ++reads;
       }
     }
-    for (const GraphOutput& output : graph_.outputs) reads += output.value == graph_.nodes[node].output;
+    for (const GraphOutput& output : graph_.outputs)
+      reads += output.value == graph_.nodes[node].output;
     return reads == 1 ? reader : std::nullopt;
   }
 
@@ -133,8 +136,9 @@ class TableFactorizer {
       } else if (std::find(decoders_.begin(), decoders_.end(), i) != decoders_.end()) {
         std::vector<Weight> weights = node.weights;
         weights[0].tensor = thin_;
-        const ValueId low = builder.Add(OpKind::kLinear, node.name + ".down", {copy[node.inputs[0]]},
-                                        {{node.name + ".down.weight", FromTorch(up_.t())}});
+        const ValueId low =
+            builder.Add(OpKind::kLinear, node.name + ".down", {copy[node.inputs[0]]},
+                        {{node.name + ".down.weight", FromTorch(up_.t())}});
         copy[node.output] = builder.Add(OpKind::kLinear, node.name, {low}, std::move(weights));
       } else {
         copy.Copy(node);
@@ -168,7 +172,8 @@ Result<std::vector<double>> TokenCounts(const Model& model, const std::vector<st
     if (paragraph.empty()) continue;
     TRY(const Encoding encoding, tokenizer.Encode(paragraph, {.truncation = Truncation::kNone}));
     for (const int32_t id : encoding.ids) ++counts[static_cast<size_t>(id)];
-    if (++lines % 1000 == 0) TRY_VOID(progress(text.bytes_read() / std::max(text.bytes_total(), 1.0)));
+    if (++lines % 1000 == 0)
+      TRY_VOID(progress(text.bytes_read() / std::max(text.bytes_total(), 1.0)));
   }
   if (lines == 0) return InvalidData(paths[0] + ": has no text to count tokens in");
   return counts;

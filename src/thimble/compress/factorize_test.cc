@@ -32,7 +32,8 @@ Graph Build(const char* config, Task task = Task::kSingleLabel) {
 }
 
 at::Tensor Logits(const Graph& graph) {
-  const std::vector<int32_t> ids = {2, 7, 9, 4, 3, 2, 11, 3}, types(ids.size(), 0), offsets = {0, 5, 8};
+  const std::vector<int32_t> ids = {2, 7, 9, 4, 3, 2, 11, 3}, types(ids.size(), 0),
+                             offsets = {0, 5, 8};
   std::vector<std::span<const int32_t>> inputs;
   for (const ValueId id : graph.inputs) {
     inputs.emplace_back(graph.value(id).name == kInputIds ? ids : types);
@@ -43,7 +44,9 @@ at::Tensor Logits(const Graph& graph) {
   return at::tensor((*values)[0].floats);
 }
 
-double Difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double Difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 Graph Factorized(const Graph& graph, const TableWidth& width, std::span<const double> counts = {}) {
   Result<TableFactorization> result = FactorizeTokenTable(graph, counts, width);
@@ -55,7 +58,8 @@ class Table : public testing::TestWithParam<const char*> {};
 
 TEST_P(Table, FullRankIsTheSameFunction) {
   const Graph graph = Build(GetParam());
-  const int64_t width = graph.FindNode(FactorizeTokenTable(graph, {}, {.rank = 1})->table)->weights[0].tensor.dim(1);
+  const int64_t width =
+      graph.FindNode(FactorizeTokenTable(graph, {}, {.rank = 1})->table)->weights[0].tensor.dim(1);
   EXPECT_LT(Difference(Logits(Factorized(graph, {.rank = width})), Logits(graph)), 1e-5);
 }
 
@@ -71,7 +75,8 @@ TEST_P(Table, IsTheProjectionOfTheTable) {
     if (node.name != f->table) continue;
     const at::Tensor e = ToTorch(node.weights[0].tensor).to(at::kDouble);
     const auto [u, s, vt] = at::linalg_svd(e, false);
-    node.weights[0].tensor = FromTorch(at::mm(u.narrow(1, 0, 3) * s.narrow(0, 0, 3), vt.narrow(0, 0, 3)));
+    node.weights[0].tensor =
+        FromTorch(at::mm(u.narrow(1, 0, 3) * s.narrow(0, 0, 3), vt.narrow(0, 0, 3)));
   }
   EXPECT_LT(Difference(Logits(f->graph), Logits(projected)), 1e-5);
 }
@@ -136,7 +141,8 @@ at::Tensor RandomMatrix(int64_t rows, int64_t columns, uint64_t seed) {
 Graph OneLinear(const at::Tensor& weight) {
   Builder b;
   ValueId x = b.Input(kInputIds);
-  x = b.Add(OpKind::kEmbedding, "words", {x}, {{"words.weight", FromTorch(RandomMatrix(9, weight.size(1), 1))}});
+  x = b.Add(OpKind::kEmbedding, "words", {x},
+            {{"words.weight", FromTorch(RandomMatrix(9, weight.size(1), 1))}});
   x = b.Add(OpKind::kLinear, "dense", {x}, {{"dense.weight", FromTorch(weight)}});
   b.Output("last_hidden_state", x);
   return *std::move(b).Finish(8);
@@ -145,7 +151,8 @@ Graph OneLinear(const at::Tensor& weight) {
 TEST(FactorizeLinears, IsTheBestOfItsRankForTheInputs) {
   const int64_t outputs = 24, inputs = 20;
   // Inputs that lie mostly in five directions.
-  const at::Tensor x = at::mm(RandomMatrix(200, 5, 2), RandomMatrix(5, inputs, 3)) + 0.05 * RandomMatrix(200, inputs, 4);
+  const at::Tensor x = at::mm(RandomMatrix(200, 5, 2), RandomMatrix(5, inputs, 3)) +
+                       0.05 * RandomMatrix(200, inputs, 4);
   const at::Tensor w = RandomMatrix(outputs, inputs, 5).to(at::kFloat).to(at::kDouble);
   const Graph graph = OneLinear(w);
   const std::vector<size_t> linears = FactorizableLinears(graph);

@@ -51,11 +51,12 @@ Tensor PickRows(const Tensor& tensor, const std::vector<int32_t>& rows) {
 
 }  // namespace
 
-Result<std::vector<int32_t>> PiecesToKeep(const TokenizerSpec& tokenizer, const std::vector<double>& counts,
-                                          double least) {
+Result<std::vector<int32_t>> PiecesToKeep(const TokenizerSpec& tokenizer,
+                                          const std::vector<double>& counts, double least) {
   if (tokenizer.kind != TokenizerKind::kWordPiece) {
-    return Unsupported("only WordPiece vocabularies can be trimmed: another tokenizer would cut texts "
-                       "differently without the pieces that go");
+    return Unsupported(
+        "only WordPiece vocabularies can be trimmed: another tokenizer would cut texts "
+        "differently without the pieces that go");
   }
   const std::string_view prefix = tokenizer.continuing_prefix;
   // A piece without its prefix, and whether it had one.
@@ -68,15 +69,16 @@ Result<std::vector<int32_t>> PiecesToKeep(const TokenizerSpec& tokenizer, const 
     const auto [text, continuing] = body(piece);
     if (Characters(text).size() == 1) (continuing ? continues : begins).insert(text);
   }
-  std::set<int32_t> special = {tokenizer.unknown_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id,
-                               tokenizer.mask_id};
+  std::set<int32_t> special = {tokenizer.unknown_id, tokenizer.cls_id, tokenizer.sep_id,
+                               tokenizer.pad_id, tokenizer.mask_id};
   for (const AddedToken& token : tokenizer.added_tokens) special.insert(token.id);
   std::vector<int32_t> kept;
   for (size_t i = 0; i < tokenizer.pieces.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     const auto [text, continuing] = body(tokenizer.pieces[i]);
     const std::vector<std::string_view> characters = Characters(text);
-    bool keep = special.contains(id) || characters.size() == 1 || (i < counts.size() && counts[i] >= least);
+    bool keep =
+        special.contains(id) || characters.size() == 1 || (i < counts.size() && counts[i] >= least);
     for (size_t c = 0; c < characters.size() && !keep; ++c) {
       keep = !(c == 0 && !continuing ? begins : continues).contains(characters[c]);
     }
@@ -102,11 +104,13 @@ Result<Trimmed> TrimVocabulary(const Graph& graph, const TokenizerSpec& tokenize
   const auto move = [&](int32_t& id) -> Status {
     if (id < 0) return {};
     const int32_t now = id < pieces ? place[static_cast<size_t>(id)] : -1;
-    if (now < 0) return InvalidArgument("the special token of id " + std::to_string(id) + " has to stay");
+    if (now < 0)
+      return InvalidArgument("the special token of id " + std::to_string(id) + " has to stay");
     id = now;
     return {};
   };
-  for (int32_t* id : {&t.unknown_id, &t.cls_id, &t.sep_id, &t.pad_id, &t.mask_id}) TRY_VOID(move(*id));
+  for (int32_t* id : {&t.unknown_id, &t.cls_id, &t.sep_id, &t.pad_id, &t.mask_id})
+    TRY_VOID(move(*id));
   for (AddedToken& token : t.added_tokens) TRY_VOID(move(token.id));
 
   // Rows beyond the vocabulary, which padded tables have, go too.
@@ -124,12 +128,15 @@ Result<Trimmed> TrimVocabulary(const Graph& graph, const TokenizerSpec& tokenize
     return Unsupported("the model has no table with a row per piece of its vocabulary");
   }
   for (Node& node : result.graph.nodes) {
-    const bool table = node.op == OpKind::kEmbedding && graph.value(node.inputs[0]).name == kInputIds;
-    const bool decoder = node.op == OpKind::kLinear && logits != nullptr && node.output == logits->value &&
+    const bool table =
+        node.op == OpKind::kEmbedding && graph.value(node.inputs[0]).name == kInputIds;
+    const bool decoder = node.op == OpKind::kLinear && logits != nullptr &&
+                         node.output == logits->value &&
                          node.weights[0].tensor.dim(0) == table_rows;
     if (!table && !decoder) continue;
     for (Weight& weight : node.weights) TRY_VOID(rows.Apply(weight));
-    if (decoder) result.graph.values[Index(node.output)].type.width = static_cast<int64_t>(kept.size());
+    if (decoder)
+      result.graph.values[Index(node.output)].type.width = static_cast<int64_t>(kept.size());
   }
   TRY_VOID(Verify(result.graph));
   return result;

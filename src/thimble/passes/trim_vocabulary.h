@@ -14,8 +14,8 @@ namespace thimble {
 // and, so that words which lose their piece are still spelt and do not become unknown, every piece of a single character,
 // with or without the continuing prefix, and every piece with a character that has no such piece.
 // kUnsupported: other tokenizers, whose segmentation would change for texts whose pieces all stay.
-Result<std::vector<int32_t>> PiecesToKeep(const TokenizerSpec& tokenizer, const std::vector<double>& counts,
-                                          double least);
+Result<std::vector<int32_t>> PiecesToKeep(const TokenizerSpec& tokenizer,
+                                          const std::vector<double>& counts, double least);
 
 struct Trimmed {
   Graph graph;

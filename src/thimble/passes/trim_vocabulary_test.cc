@@ -14,8 +14,23 @@ using testing::HasSubstr;
 TokenizerSpec Spec() {
   TokenizerSpec t;
   t.kind = TokenizerKind::kWordPiece;
-  t.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a",    "b",     "##a",
-              "##b",   "ab",    "##ab",  "abba",  "ba",     "##ba", "\xC3\xA9" "a", "bab"};
+  t.pieces = {"[PAD]",
+              "[UNK]",
+              "[CLS]",
+              "[SEP]",
+              "[MASK]",
+              "a",
+              "b",
+              "##a",
+              "##b",
+              "ab",
+              "##ab",
+              "abba",
+              "ba",
+              "##ba",
+              "\xC3\xA9"
+              "a",
+              "bab"};
   t.pad_id = 0, t.unknown_id = 1, t.cls_id = 2, t.sep_id = 3, t.mask_id = 4;
   return t;
 }
@@ -31,10 +46,12 @@ Graph MaskedLm(int64_t rows) {
   for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i);
   const Tensor words = Tensor::FromFloats({rows, 3}, table);
   Builder b;
-  const ValueId x = b.Add(OpKind::kEmbedding, "words", {b.Input(kInputIds)}, {{"words.weight", words}});
+  const ValueId x =
+      b.Add(OpKind::kEmbedding, "words", {b.Input(kInputIds)}, {{"words.weight", words}});
   b.Output("last_hidden_state", x);
-  b.Output("logits", b.Add(OpKind::kLinear, "decoder", {x},
-                           {{"words.weight", words}, {"decoder.bias", Tensor::FromFloats({rows}, bias)}}));
+  b.Output("logits",
+           b.Add(OpKind::kLinear, "decoder", {x},
+                 {{"words.weight", words}, {"decoder.bias", Tensor::FromFloats({rows}, bias)}}));
   return *std::move(b).Finish(8);
 }
 
@@ -78,7 +95,8 @@ TEST(TrimVocabulary, TextsOfKeptPiecesGetTheSameValues) {
   const std::vector<int32_t> before = Ids(spec, text), after = Ids(trimmed->tokenizer, text);
   ASSERT_EQ(before.size(), after.size());
   for (size_t i = 0; i < after.size(); ++i) {
-    EXPECT_EQ(trimmed->tokenizer.pieces[static_cast<size_t>(after[i])], spec.pieces[static_cast<size_t>(before[i])]);
+    EXPECT_EQ(trimmed->tokenizer.pieces[static_cast<size_t>(after[i])],
+              spec.pieces[static_cast<size_t>(before[i])]);
   }
   const std::vector<float> whole = Logits(graph, before), small = Logits(trimmed->graph, after);
   ASSERT_EQ(small.size(), after.size() * kept.size());
@@ -88,7 +106,8 @@ TEST(TrimVocabulary, TextsOfKeptPiecesGetTheSameValues) {
     }
   }
   // Still one table for both.
-  EXPECT_TRUE(trimmed->graph.nodes[0].weights[0].tensor.SameAs(trimmed->graph.nodes[1].weights[0].tensor));
+  EXPECT_TRUE(
+      trimmed->graph.nodes[0].weights[0].tensor.SameAs(trimmed->graph.nodes[1].weights[0].tensor));
 }
 
 TEST(TrimVocabulary, SaysWhatIsWrong) {

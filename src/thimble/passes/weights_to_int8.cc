@@ -1,3 +1,13 @@
+#include "thimble/passes/weights_to_int8.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "thimble/passes/matrices.h"
+#include "thimble/passes/passes.h"
+#include "thimble/passes/to_half.h"
+
 // Quantizes matrices to int8, symmetric, with one scale per row: per output channel of a linear
 // node, per word of a table. scale = max|w| / 127, so that -128 never occurs.
 //
@@ -8,14 +18,6 @@
 //     of 1.8 (the decoder of a vocabulary is quantized: it is large);
 //   - tables that are not indexed by token ids (positions, token types) become float16: all of them
 //     together are a few percent of a model, and their rounding would be added to every word's.
-#include <algorithm>
-#include <cmath>
-#include <memory>
-
-#include "thimble/passes/matrices.h"
-#include "thimble/passes/passes.h"
-#include "thimble/passes/to_half.h"
-
 namespace thimble {
 namespace {
 
@@ -70,16 +72,27 @@ Result<Tensor> ToInt8(const Tensor& tensor) {
 
 }  // namespace
 
-Result<Graph> WeightsToInt8(const Graph& graph) {
+bool BecomesInt8(const Graph& graph, const Node& node) {
+  if (node.weights.empty() || !IsMatrix(node, 0)) return false;
+  return node.op == OpKind::kLinear ? !ComputesLogits(graph, node) : IsWordTable(graph, node);
+}
+
+Result<Graph> WeightsToInt8Where(const Graph& graph,
+                                 const std::function<bool(const Node&)>& chosen) {
   Graph result = graph;
   TiedConversion to_int8(ToInt8);
+  for (Node& node : result.nodes) {
+    if (BecomesInt8(graph, node) && chosen(node)) TRY_VOID(to_int8.Apply(node.weights[0]));
+  }
+  return result;
+}
+
+Result<Graph> WeightsToInt8(const Graph& graph) {
+  TRY(Graph result, WeightsToInt8Where(graph, [](const Node&) { return true; }));
   TiedConversion to_half(ToHalf);
   for (Node& node : result.nodes) {
-    if (node.weights.empty() || !IsMatrix(node, 0)) continue;
-    if (node.op == OpKind::kLinear && ComputesLogits(graph, node)) continue;
-    if (node.op == OpKind::kLinear || IsWordTable(graph, node)) {
-      TRY_VOID(to_int8.Apply(node.weights[0]));
-    } else if (node.weights[0].tensor.dtype() != DType::kI8) {
+    const bool table = node.op == OpKind::kEmbedding && !IsWordTable(graph, node);
+    if (table && node.weights[0].tensor.dtype() != DType::kI8) {
       TRY_VOID(to_half.Apply(node.weights[0]));
     }
   }

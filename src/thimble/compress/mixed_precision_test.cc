@@ -1,0 +1,98 @@
+#include "thimble/compress/mixed_precision.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "thimble/formats/thimble/example_model.h"
+#include "thimble/passes/passes.h"
+#include "thimble/train/test_models.h"
+
+namespace thimble::compress {
+namespace {
+
+Model SmallModel() {
+  Model model = ExampleModel();
+  model.graph = train::SmallBert();
+  model.task = Task::kSingleLabel;
+  model.labels = {"a", "b", "c"};
+  model.thresholds.clear();
+  return model;
+}
+
+bool IsInt8(const Graph& graph, const std::string& node) {
+  return graph.FindNode(node)->weights[0].tensor.dtype() == DType::kI8;
+}
+
+class MixedPrecision : public testing::Test {
+ protected:
+  Result<PrecisionPlan> Choose(const std::function<Result<double>(const Graph&)>& score, double max_drop) {
+    const Result<OutputDistance> distance = OutputDistance::Create(model, examples, 1);
+    EXPECT_TRUE(distance.has_value());
+    PrecisionOptions options;
+    options.timing = {.tokens = 8, .rounds = 3, .seconds_per_time = 1e-5};
+    options.max_drop = max_drop;
+    options.only_where_faster = false;  // what is tested is not time
+    return ChoosePrecision(model, *distance, score, options, [](double) { return Status(); });
+  }
+
+  const Model model = SmallModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(40);
+};
+
+TEST_F(MixedPrecision, IsInt8EverywhereWhereNothingIsLost) {
+  const auto plan = Choose([](const Graph&) -> Result<double> { return 1.0; }, 0);
+  ASSERT_TRUE(plan.has_value()) << plan.error().message();
+  for (const PrecisionGroup& group : plan->groups) {
+    EXPECT_TRUE(group.int8);
+    for (const std::string& node : group.nodes) EXPECT_TRUE(IsInt8(plan->graph, node)) << node;
+  }
+}
+
+// A score that falls with every weight that is int8: as many as the limit allows, those that change the answers least.
+TEST_F(MixedPrecision, TakesBackWhatCostsMost) {
+  const auto score = [](const Graph& graph) -> Result<double> {
+    int int8 = 0;
+    for (const Node& node : graph.nodes) {
+      int8 += !node.weights.empty() && node.weights[0].tensor.dtype() == DType::kI8 ? 1 : 0;
+    }
+    return 1 - 0.01 * int8;
+  };
+  const auto plan = Choose(score, 0.0551);
+  ASSERT_TRUE(plan.has_value()) << plan.error().message();
+  double largest_kept = 0, smallest_left = 1e9;
+  int count = 0;
+  for (const PrecisionGroup& group : plan->groups) {
+    EXPECT_GT(group.loss, 0) << group.nodes[0];
+    count += group.int8 ? 1 : 0;
+    if (group.int8) largest_kept = std::max(largest_kept, group.loss);
+    if (!group.int8) smallest_left = std::min(smallest_left, group.loss);
+  }
+  EXPECT_EQ(count, 5);
+  EXPECT_LE(largest_kept, smallest_left);
+  EXPECT_NEAR(plan->score, 0.95, 1e-9);
+  EXPECT_NEAR(plan->score_float, 1, 1e-9);
+}
+
+TEST_F(MixedPrecision, NothingIsLeftOfItWhereAnyCostsTooMuch) {
+  const auto score = [&](const Graph& graph) -> Result<double> {
+    return WeightsSha256(graph) == WeightsSha256(model.graph) ? 1.0 : 0.5;
+  };
+  const auto plan = Choose(score, 0.1);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->score, 1);
+  EXPECT_EQ(WeightsSha256(plan->graph), WeightsSha256(model.graph));
+}
+
+TEST_F(MixedPrecision, RefusesWhatIsInt8Already) {
+  Model int8 = model;
+  int8.graph = *RunPass(*FindPass("weights_to_int8"), model.graph);
+  const Result<OutputDistance> distance = OutputDistance::Create(int8, examples, 1);
+  ASSERT_TRUE(distance.has_value());
+  const auto plan = ChoosePrecision(int8, *distance, [](const Graph&) -> Result<double> { return 1.0; }, {},
+                                    [](double) { return Status(); });
+  ASSERT_FALSE(plan.has_value());
+  EXPECT_EQ(plan.error().code(), ErrorCode::kUnsupported);
+}
+
+}  // namespace
+}  // namespace thimble::compress
