@@ -73,6 +73,40 @@ class Prune(support.TestCase):
         left = {path.name for path in (self.folder / "out").iterdir()}
         self.assertEqual(left, {"1.5x.thimble", "2x.thimble", "report.json", "teacher"})
 
+    def movement(self, *more):
+        return support.run("prune", self.model, "--train", self.data, "-o", self.folder / "out", "--seq", 32, "--epochs", 4, *more)
+
+    def test_movement_cuts_what_its_masks_leave(self):
+        for method in "movement", "magnitude":
+            done = self.movement("--method", method, "--sparsity", "0.5", "--masks", "heads", "--valid", self.data, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            report = json.loads(done.stdout)
+            self.assertEqual(report, json.loads((self.folder / "out/report.json").read_text()))
+            for size in report["pruning"]["sizes"].values():
+                self.assertEqual(2 * size["units"], size["dense_units"])
+                self.assertEqual(size["zeros"], 0)
+            self.assertLess(self.parameters(report["file"]), self.parameters(self.model))
+            metrics = json.loads(self.succeed("eval", report["file"], self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], report["score"])
+
+    def test_movement_fills_what_is_left(self):
+        done = self.movement("--method", "movement", "--sparsity", "0.5", "--fill-epochs", 1, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        sizes = json.loads(done.stdout)["pruning"]["sizes"].values()
+        self.assertTrue(any(size["zeros"] > 0.2 for size in sizes))
+        self.assertLess(self.parameters(self.folder / "out/pruned.thimble"), self.parameters(self.model))
+
+    def test_what_movement_refuses(self):
+        for more, words in (
+            (["--method", "movement", "--speedup", "2"], "--sparsity"),
+            (["--method", "movement", "--sparsity", "1"], "--sparsity"),
+            (["--method", "ziplm", "--sparsity", "0.5"], "takes --speedup"),
+            (["--method", "movement", "--block", "7,32"], "do not divide"),
+        ):
+            result = self.movement(*more)
+            self.assertEqual(result.returncode, 2, result.stderr.decode())
+            self.assertIn(words, result.stderr.decode().splitlines()[-1])
+
     def test_what_is_refused(self):
         few = self.rows("few.tsv", 5)
         other = self.write("other.tsv", "text\tlabel\n" + "w1 w2\tup\n" * 50)

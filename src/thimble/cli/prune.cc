@@ -12,6 +12,7 @@
 #include "thimble/base/file.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
+#include "thimble/cli/prune_movement.h"
 #include "thimble/cli/score.h"
 #include "thimble/cli/training_run.h"
 #include "thimble/compress/pruner.h"
@@ -32,7 +33,14 @@ struct PruneCall {
   compress::CalibrationOptions calibration;
   // Of training between targets.
   double epochs = 3, rate = 3e-4, dropout = 0.1, token_dropout = 0, temperature = 2;
-  double alpha_task = 0.1, alpha_logits = 0.9, alpha_hidden = 1;
+  double alpha_task = 0.1, alpha_logits = 0.9;
+  std::optional<double> alpha_hidden;  // unset: 1, with learned masks 0
+  // Of masks that are learned, instead of a target.
+  std::optional<double> sparsity;
+  std::string scores = "topk", masks = "hybrid";
+  std::vector<int64_t> block = {32, 32};
+  compress::MovementOptions movement;
+  double fill_epochs = 0;
   size_t batch = 32, max_length = 128;
   bool json = false, force = false, resume = false;
 };
@@ -56,6 +64,7 @@ class PruneRun {
   explicit PruneRun(PruneCall call) : o_(std::move(call)) {}
 
   Status Execute() {
+    if (o_.method == "movement" || o_.sparsity.has_value()) return Movement();
     TRY_VOID(CheckCall());
     TRY(dense_, ReadThimble(o_.model));
     TRY(const std::vector<train::TrainingExample> examples,
@@ -96,10 +105,44 @@ class PruneRun {
   }
 
  private:
+  // Training that learns masks; with --method magnitude the weights themselves are the scores.
+  Status Movement() {
+    if (!o_.speedups.empty()) {
+      return InvalidArgument(
+          "--speedup and --sparsity are two ways to say how much goes; give --sparsity here");
+    }
+    if (o_.train.empty()) return InvalidArgument("--sparsity is reached by training: give --train");
+    const bool magnitude = o_.method == "magnitude";
+    if (!magnitude && o_.method != "movement") {
+      return InvalidArgument("--method " + o_.method +
+                             " takes --speedup; --sparsity is for movement and magnitude");
+    }
+    compress::MovementOptions& m = o_.movement;
+    m.choice =
+        magnitude ? compress::MaskChoice::kMagnitude : *compress::MaskChoiceFromName(o_.scores);
+    m.keep = 1 - o_.sparsity.value_or(0.25);
+    if (o_.masks == "heads") m.attention = compress::AttentionMasks::kHeads;
+    m.blocks_everywhere = o_.masks == "blocks";
+    m.block_rows = o_.block[0];
+    m.block_columns = o_.block[1];
+    MovementCall call;
+    call.training = TrainingOf(o_.model);
+    call.training.distill.hidden = o_.alpha_hidden.value_or(0);
+    call.training.movement = m;
+    call.fill_epochs = o_.fill_epochs;
+    call.timing = o_.options.timing;
+    call.output = o_.output;
+    call.json = o_.json;
+    return RunMovement(std::move(call));
+  }
+
   Status CheckCall() {
     const auto method = compress::PruneMethodFromName(o_.method);
-    if (!method) return InvalidArgument("--method " + o_.method + ": it is ziplm or magnitude");
+    if (!method)
+      return InvalidArgument("--method " + o_.method + ": it is ziplm, movement or magnitude");
     o_.options.method = *method;
+    if (o_.speedups.empty()) return InvalidArgument("--speedup is required: how fast, as 1.5,2,3");
+    if (o_.calib.empty()) return InvalidArgument("--calib is required: texts to calibrate on");
     std::sort(o_.speedups.begin(), o_.speedups.end());
     for (const double target : o_.speedups) {
       if (!(target >= 1))
@@ -226,14 +269,27 @@ class PruneRun {
     Model model = dense_;
     model.graph = pruned.graph;
     TRY_VOID(WriteThimble(model, start));
+    TrainingCall call = TrainingOf(start);
+    call.output = trained;
+    call.cache = (std::filesystem::path(o_.output) / "teacher").string();
+    // Blocks without attention are still blocks, so that layers pair as they are. Dropped tokens cannot be compared.
+    call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden.value_or(1);
+    call.silent = true;
+    TRY_VOID(RunTraining(call));
+    TRY(const Model result, ReadThimble(trained));
+    for (const std::string& file : {start, trained, trained + ".log.jsonl"})
+      std::remove(file.c_str());
+    return result.graph;
+  }
+
+  // With the dense model as teacher.
+  TrainingCall TrainingOf(const std::string& start) const {
     TrainingCall call;
     call.train = o_.train;
     call.valid = o_.valid;
     call.metric = o_.metric;
-    call.output = trained;
     call.start.model = start;
     call.teacher = o_.model;
-    call.cache = (std::filesystem::path(o_.output) / "teacher").string();
     call.trainer.epochs = o_.epochs;
     call.trainer.rate = o_.rate;
     call.trainer.seed = o_.options.search.seed;
@@ -247,14 +303,7 @@ class PruneRun {
     call.distill.task = o_.alpha_task;
     call.distill.logits = o_.alpha_logits;
     call.distill.temperature = o_.temperature;
-    // Blocks without attention are still blocks, so that layers pair as they are. Dropped tokens cannot be compared.
-    call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden;
-    call.silent = true;
-    TRY_VOID(RunTraining(call));
-    TRY(const Model result, ReadThimble(trained));
-    for (const std::string& file : {start, trained, trained + ".log.jsonl"})
-      std::remove(file.c_str());
-    return result.graph;
+    return call;
   }
 
   Status WriteReport() {
@@ -300,14 +349,12 @@ Action SetupPrune(CLI::App& app) {
   auto call = std::make_shared<PruneCall>();
   PruneCall& o = *call;
   app.add_option("MODEL", o.model, "a .thimble file, float32")->required();
-  app.add_option("--method", o.method, "ziplm, or magnitude as the baseline")
+  app.add_option("--method", o.method, "ziplm, movement, or magnitude as the baseline of both")
       ->capture_default_str();
   app.add_option("--speedup", o.speedups, "targets: end-to-end speedups over MODEL, measured here")
-      ->delimiter(',')
-      ->required();
+      ->delimiter(',');
   app.add_option("--calib", o.calib,
-                 "texts to calibrate on: a labelled set of the task, or plain text")
-      ->required();
+                 "texts to calibrate on: a labelled set of the task, or plain text");
   app.add_option("-o,--output", o.output, "folder for 1.5x.thimble, ..., report.json")
       ->required()
       ->type_name("DIR");
@@ -349,11 +396,43 @@ Action SetupPrune(CLI::App& app) {
   app.add_option("--alpha-logits", o.alpha_logits, "weight of the teacher's labels")
       ->needs(train)
       ->capture_default_str();
-  app.add_option("--alpha-hidden", o.alpha_hidden, "weight of hidden states, block by block")
-      ->needs(train)
-      ->capture_default_str();
+  app.add_option("--alpha-hidden", o.alpha_hidden,
+                 "weight of hidden states, block by block; unset: 1, with --sparsity 0")
+      ->needs(train);
   app.add_option("--temperature", o.temperature, "of the teacher's labels")
       ->needs(train)
+      ->capture_default_str();
+  auto* masks = app.add_option_group("Learned masks");
+  masks->add_option("--sparsity", o.sparsity,
+                    "movement, magnitude: share of the blocks that goes while training on --train; "
+                    "unset for movement: 0.25");
+  masks->add_option("--scores", o.scores, "movement: topk, or threshold with a penalty")
+      ->check(CLI::IsMember({"topk", "threshold"}))
+      ->capture_default_str();
+  masks
+      ->add_option("--masks", o.masks,
+                   "hybrid: blocks in attention, columns of feed-forwards; heads: heads and "
+                   "columns; blocks: blocks everywhere")
+      ->check(CLI::IsMember({"hybrid", "heads", "blocks"}))
+      ->capture_default_str();
+  masks->add_option("--block", o.block, "rows and columns of a block; 1,1: single weights")
+      ->expected(2)
+      ->delimiter(',')
+      ->capture_default_str();
+  masks->add_option("--score-lr", o.movement.score_rate, "peak learning rate of the scores")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  masks->add_option("--threshold", o.movement.final_threshold, "of --scores threshold, at the end")
+      ->capture_default_str();
+  masks->add_option("--penalty", o.movement.penalty, "of --scores threshold: presses scores down")
+      ->capture_default_str();
+  masks->add_option("--prune-warmup", o.movement.warmup, "share of the run before anything goes")
+      ->capture_default_str();
+  masks->add_option("--prune-cooldown", o.movement.cooldown, "share after the last has gone")
+      ->capture_default_str();
+  masks
+      ->add_option("--fill-epochs", o.fill_epochs,
+                   "of training without masks afterwards: what is left becomes dense again")
       ->capture_default_str();
   app.add_flag("--force", o.force, "write models that miss their target too");
   app.add_flag("--resume", o.resume, "keep the finished targets of an earlier, equal call");

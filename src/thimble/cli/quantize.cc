@@ -38,7 +38,9 @@ double WeightBytes(const Graph& graph) {
   double bytes = 0;
   for (const Node& node : graph.nodes) {
     for (const Weight& w : node.weights) {
-      if (std::any_of(seen.begin(), seen.end(), [&](const Tensor* t) { return t->SameAs(w.tensor); })) continue;
+      if (std::any_of(seen.begin(), seen.end(),
+                      [&](const Tensor* t) { return t->SameAs(w.tensor); }))
+        continue;
       seen.push_back(&w.tensor);
       bytes += static_cast<double>(w.tensor.bytes());
     }
@@ -75,7 +77,8 @@ class QuantizeRun {
 
  private:
   // A row of the table of types.
-  void AddType(const char* name, double score, const Graph& graph, const compress::Speedup& time, bool dense) {
+  void AddType(const char* name, double score, const Graph& graph, const compress::Speedup& time,
+               bool dense) {
     report_["types"].push_back({{"type", name},
                                 {"score", score},
                                 {"weight_bytes", WeightBytes(graph)},
@@ -85,9 +88,10 @@ class QuantizeRun {
 
   Status CheckDrop(double before, double after, const std::string& nodes) const {
     if (before - after <= o_.options.max_drop || o_.force) return {};
-    return Error(ErrorCode::kLimitNotMet,
-                 metric_ + " falls from " + Text("%.4f", before) + " to " + Text("%.4f", after) + ", more than --max-drop " +
-                     Text("%g", o_.options.max_drop) + nodes + " (--force writes it)");
+    return Error(ErrorCode::kLimitNotMet, metric_ + " falls from " + Text("%.4f", before) + " to " +
+                                              Text("%.4f", after) + ", more than --max-drop " +
+                                              Text("%g", o_.options.max_drop) + nodes +
+                                              " (--force writes it)");
   }
 
   Status Dynamic(const std::function<Result<double>(const Graph&)>& score) {
@@ -128,19 +132,26 @@ class QuantizeRun {
     std::vector<const compress::PrecisionGroup*> costly;
     report_["groups"] = Json::array();
     for (const compress::PrecisionGroup& group : plan.groups) {
-      report_["groups"].push_back(
-          {{"nodes", group.nodes}, {"loss", group.loss}, {"speedup", group.speedup}, {"int8", group.int8}});
+      report_["groups"].push_back({{"nodes", group.nodes},
+                                   {"loss", group.loss},
+                                   {"speedup", group.speedup},
+                                   {"int8", group.int8}});
       costly.push_back(&group);
     }
-    std::stable_sort(costly.begin(), costly.end(), [](auto* a, auto* b) { return a->loss > b->loss; });
+    std::stable_sort(costly.begin(), costly.end(),
+                     [](auto* a, auto* b) { return a->loss > b->loss; });
     TRY_VOID(CheckDrop(plan.score_float, plan.score, "; " + costly[0]->nodes[0] + " costs most"));
     // Two timings of one model differ by so much on a shared machine.
     constexpr double kNoise = 0.03;
-    const double better = std::max(1.0, plan.score_float - plan.score_int8 <= o_.options.max_drop ? plan.all_int8.factor : 1.0);
+    const double better = std::max(1.0, plan.score_float - plan.score_int8 <= o_.options.max_drop
+                                            ? plan.all_int8.factor
+                                            : 1.0);
     if (o_.goal == "speed" && plan.mixed.factor < (1 - kNoise) * better && !o_.force) {
-      return Error(ErrorCode::kLimitNotMet,
-                   "the mixed model is measured at " + Text("%.2fx", plan.mixed.factor) + " of the original's speed, and one of one type at " +
-                       Text("%.2fx", better) + "; measure again on a quieter machine, or take --scheme dynamic (--force writes it)");
+      return Error(
+          ErrorCode::kLimitNotMet,
+          "the mixed model is measured at " + Text("%.2fx", plan.mixed.factor) +
+              " of the original's speed, and one of one type at " + Text("%.2fx", better) +
+              "; measure again on a quieter machine, or take --scheme dynamic (--force writes it)");
     }
     model_.graph = std::move(plan.graph);
     return {};
@@ -151,17 +162,20 @@ class QuantizeRun {
     const auto pad = [](std::string cell, size_t width) {
       return std::string(width - std::min(width, cell.size()), ' ') + cell;
     };
-    std::string text = "weights    " + pad(metric_, wide) + pad("MiB", 10) + pad("ms", 10) + pad("speed", 8) + "\n";
+    std::string text = "weights    " + pad(metric_, wide) + pad("MiB", 10) + pad("ms", 10) +
+                       pad("speed", 8) + "\n";
     for (const Json& row : report_["types"]) {
       std::string name = row["type"];
       name.resize(11, ' ');
-      text += name + pad(Text("%.4f", row["score"]), wide) + pad(Text("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
+      text += name + pad(Text("%.4f", row["score"]), wide) +
+              pad(Text("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
               pad(Text("%.3f", row["p50_ms"]), 10) + pad(Text("%.2fx", row["speedup"]), 8) + "\n";
     }
     if (report_.contains("groups")) {
       size_t int8 = 0;
       for (const Json& group : report_["groups"]) int8 += group["int8"].get<bool>() ? 1 : 0;
-      text += std::to_string(int8) + " of " + std::to_string(report_["groups"].size()) + " weights became int8\n";
+      text += std::to_string(int8) + " of " + std::to_string(report_["groups"].size()) +
+              " weights became int8\n";
     }
     return text + "written to " + o_.output + "\n";
   }
@@ -178,22 +192,37 @@ Action SetupQuantize(CLI::App& app) {
   auto call = std::make_shared<QuantizeCall>();
   QuantizeCall& o = *call;
   app.add_option("MODEL", o.model, "a .thimble file of float weights")->required();
-  app.add_option("-o,--output", o.output, "the .thimble file to write")->required()->type_name("FILE");
-  app.add_option("--scheme", o.scheme, "mixed: int8 where it pays and does not cost the answers; dynamic: int8 everywhere")
+  app.add_option("-o,--output", o.output, "the .thimble file to write")
+      ->required()
+      ->type_name("FILE");
+  app.add_option(
+         "--scheme", o.scheme,
+         "mixed: int8 where it pays and does not cost the answers; dynamic: int8 everywhere")
       ->check(CLI::IsMember({"dynamic", "mixed"}))
       ->capture_default_str();
-  app.add_option("--goal", o.goal, "of mixed: speed, int8 where it is faster here; size, wherever the limit allows")
+  app.add_option("--goal", o.goal,
+                 "of mixed: speed, int8 where it is faster here; size, wherever the limit allows")
       ->check(CLI::IsMember({"speed", "size"}))
       ->capture_default_str();
   app.add_option("--valid", o.valid, "labelled set that the limit is checked on")->required();
-  app.add_option("--max-drop,--max_drop", o.options.max_drop, "what the metric may lose; more is an error (3)")->capture_default_str();
+  app.add_option("--max-drop,--max_drop", o.options.max_drop,
+                 "what the metric may lose; more is an error (3)")
+      ->capture_default_str();
   app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
   app.add_option("--calib", o.calib, "mixed: texts on which each weight's cost is measured");
-  app.add_option("--samples", o.calibration.samples, "calibration texts used")->capture_default_str();
-  app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--batch", o.options.timing.batch, "sequences per timed run")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--threads", o.options.timing.threads, "threads, timed and used")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--seed", o.calibration.seed, "of the choice of calibration texts")->capture_default_str();
+  app.add_option("--samples", o.calibration.samples, "calibration texts used")
+      ->capture_default_str();
+  app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--batch", o.options.timing.batch, "sequences per timed run")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", o.options.timing.threads, "threads, timed and used")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", o.calibration.seed, "of the choice of calibration texts")
+      ->capture_default_str();
   app.add_flag("--force", o.force, "write the model even if it misses a limit");
   app.add_flag("--json", o.json, "what was measured as one JSON document");
   return [call] { return QuantizeRun(*call).Execute(); };

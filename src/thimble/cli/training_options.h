@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "thimble/compress/movement.h"
 #include "thimble/passes/lora.h"
 #include "thimble/targets/energy.h"
 #include "thimble/train/distill.h"
@@ -45,6 +46,9 @@ struct TrainingCall {
   std::string cache;    // folder for the teacher's outputs; empty: beside the output
   std::string layer_map;
   train::DistillOptions distill;
+
+  // Masks are learned, and what they leave is cut before the model is written.
+  std::optional<compress::MovementOptions> movement;
 };
 
 // Puts the options of `call` into `app`; `call` must outlive it.

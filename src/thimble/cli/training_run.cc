@@ -136,6 +136,7 @@ class Run {
       TRY_VOID(console->Open());
     }
     Graph graph = model_.graph;
+    TRY_VOID(StartMasks());
     std::optional<TeacherCache> cache;
     if (!o_.teacher.empty()) {
       TRY(const DistillPlan plan, PlanTeacher());
@@ -167,6 +168,7 @@ class Run {
     TRY_VOID(AddUpUsage(meter.Read(), console));
     if (!IsMain()) return {};
     TRY(model_.graph, WithoutDistillation(result.graph));
+    TRY_VOID(CutMasked());
     return Finish(result, *console);
   }
 
@@ -255,6 +257,50 @@ class Run {
       return name.ends_with(kLoraUpWeight) ? factor : 1.0;
     };
     return {};
+  }
+
+  Status StartMasks() {
+    if (!o_.movement.has_value()) return {};
+    Result<std::unique_ptr<compress::MovementMasks>> masks =
+        compress::MovementMasks::Create(model_.graph, *o_.movement);
+    if (!masks.has_value()) return std::move(masks).error().In(o_.start.model);
+    masks_ = *std::move(masks);
+    o_.trainer.reparameterization = masks_.get();
+    const double factor = o_.movement->score_rate / o_.trainer.rate;
+    o_.trainer.rate_factor = [factor, own = o_.trainer.rate_factor](std::string_view name,
+                                                                    double progress) {
+      if (name.ends_with(compress::kScores)) return factor;
+      return own ? own(name, progress) : 1.0;
+    };
+    return {};
+  }
+
+  Status CutMasked() {
+    if (!masks_) return {};
+    TRY(compress::Compacted compacted, compress::CompactMasked(model_.graph));
+    model_.graph = std::move(compacted.graph);
+    json sizes = json::object();
+    for (const compress::Compacted::Size& s : compacted.sizes) {
+      sizes[s.structure] = {{"units", s.units}, {"dense_units", s.dense_units}, {"zeros", s.zeros}};
+    }
+    json pruning = MovementJson();
+    pruning["sizes"] = sizes;
+    model_.provenance.emplace_back("pruning", pruning.dump());
+    return {};
+  }
+
+  json MovementJson() const {
+    const compress::MovementOptions& m = *o_.movement;
+    return {{"choice", compress::MaskChoiceName(m.choice)},
+            {"heads", m.attention == compress::AttentionMasks::kHeads},
+            {"blocks_everywhere", m.blocks_everywhere},
+            {"block", {m.block_rows, m.block_columns}},
+            {"sparsity", 1 - m.keep},
+            {"threshold", m.final_threshold},
+            {"penalty", m.penalty},
+            {"warmup", m.warmup},
+            {"cooldown", m.cooldown},
+            {"score_rate", m.score_rate}};
   }
 
   // Null where only a teacher says what is right.
@@ -391,6 +437,7 @@ class Run {
                            {"targets", o_.adapter_targets},
                            {"base", base_->identity}};
     }
+    if (o_.movement.has_value()) recipe["movement"] = MovementJson();
     if (!o_.teacher.empty()) {
       const DistillOptions& d = o_.distill;
       recipe["teacher"] = std::filesystem::path(o_.teacher).filename().string();
@@ -493,6 +540,7 @@ class Run {
   Collective& ranks_;
   TrainingTexts data_;
   Model model_, teacher_;
+  std::unique_ptr<compress::MovementMasks> masks_;
   std::optional<Model> base_;  // of the adapter that is trained
   std::string data_sha256_, teacher_key_;
 };

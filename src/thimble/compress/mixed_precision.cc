@@ -60,14 +60,16 @@ class Chooser {
     for (size_t g = 0; g < plan_.groups.size(); ++g) {
       if (chosen(g)) names.insert(plan_.groups[g].nodes.begin(), plan_.groups[g].nodes.end());
     }
-    return WeightsToInt8Where(model_.graph, [&](const Node& node) { return names.contains(node.name); });
+    return WeightsToInt8Where(model_.graph,
+                              [&](const Node& node) { return names.contains(node.name); });
   }
 
   Status MeasureLosses() {
     for (size_t g = 0; g < plan_.groups.size(); ++g) {
       TRY(const Graph graph, With([&](size_t other) { return other == g; }));
       TRY(plan_.groups[g].loss, distance_.To(graph));
-      TRY_VOID(progress_(0.4 * static_cast<double>(g + 1) / static_cast<double>(plan_.groups.size())));
+      TRY_VOID(
+          progress_(0.4 * static_cast<double>(g + 1) / static_cast<double>(plan_.groups.size())));
     }
     return {};
   }

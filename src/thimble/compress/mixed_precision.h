@@ -15,21 +15,23 @@ namespace thimble::compress {
 // Nodes that are converted together: one, or several that share a weight.
 struct PrecisionGroup {
   std::vector<std::string> nodes;
-  double loss = 0;     // OutputDistance of the model with these alone as int8
-  double speedup = 1;  // of the model with all groups of this shape as int8, measured; tables of words: 1, not measured
-  bool int8 = false;   // chosen
+  double loss = 0;  // OutputDistance of the model with these alone as int8
+  double speedup =
+      1;  // of the model with all groups of this shape as int8, measured; tables of words: 1, not measured
+  bool int8 = false;  // chosen
 };
 
 struct PrecisionPlan {
   std::vector<PrecisionGroup> groups;  // in execution order
   Graph graph;                         // with the chosen ones as int8
-  double score_float = 0, score_int8 = 0, score = 0;  // of the float model, of all groups as int8, of `graph`
-  Speedup all_int8, mixed;                            // against the float model, in turns
+  double score_float = 0, score_int8 = 0,
+         score = 0;         // of the float model, of all groups as int8, of `graph`
+  Speedup all_int8, mixed;  // against the float model, in turns
 };
 
 struct PrecisionOptions {
   TimingOptions timing;
-  double max_drop = 0.01;  // of the score, absolute
+  double max_drop = 0.01;         // of the score, absolute
   bool only_where_faster = true;  // false: wherever the score allows it, for size
 };
 

@@ -25,7 +25,8 @@ bool IsInt8(const Graph& graph, const std::string& node) {
 
 class MixedPrecision : public testing::Test {
  protected:
-  Result<PrecisionPlan> Choose(const std::function<Result<double>(const Graph&)>& score, double max_drop) {
+  Result<PrecisionPlan> Choose(const std::function<Result<double>(const Graph&)>& score,
+                               double max_drop) {
     const Result<OutputDistance> distance = OutputDistance::Create(model, examples, 1);
     EXPECT_TRUE(distance.has_value());
     PrecisionOptions options;
@@ -88,8 +89,9 @@ TEST_F(MixedPrecision, RefusesWhatIsInt8Already) {
   int8.graph = *RunPass(*FindPass("weights_to_int8"), model.graph);
   const Result<OutputDistance> distance = OutputDistance::Create(int8, examples, 1);
   ASSERT_TRUE(distance.has_value());
-  const auto plan = ChoosePrecision(int8, *distance, [](const Graph&) -> Result<double> { return 1.0; }, {},
-                                    [](double) { return Status(); });
+  const auto plan = ChoosePrecision(
+      int8, *distance, [](const Graph&) -> Result<double> { return 1.0; }, {},
+      [](double) { return Status(); });
   ASSERT_FALSE(plan.has_value());
   EXPECT_EQ(plan.error().code(), ErrorCode::kUnsupported);
 }

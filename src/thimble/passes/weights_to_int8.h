@@ -12,6 +12,7 @@ namespace thimble {
 bool BecomesInt8(const Graph& graph, const Node& node);
 
 // Converts those for which `chosen` says so; all else, positions and token types too, stays as it is.
-Result<Graph> WeightsToInt8Where(const Graph& graph, const std::function<bool(const Node&)>& chosen);
+Result<Graph> WeightsToInt8Where(const Graph& graph,
+                                 const std::function<bool(const Node&)>& chosen);
 
 }  // namespace thimble

@@ -36,6 +36,16 @@ ParameterSet ParameterSet::Create(const Graph& graph, const ParameterOptions& op
       tensors.push_back(weight.tensor);
     }
   }
+  const size_t weights = tensors.size();
+  for (const ExtraParameter& extra : options.extra) {
+    Parameter p;
+    p.name = extra.name;
+    p.shape = {extra.count};
+    p.count = extra.count;
+    p.offset = sizes[1];
+    sizes[1] += Aligned(p.count);
+    set.parameters_.push_back(std::move(p));
+  }
   at::Tensor buffers[2];
   for (size_t i = 0; i < 2; ++i) buffers[i] = at::zeros({sizes[i]}, at::kFloat);
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -43,6 +53,10 @@ ParameterSet ParameterSet::Create(const Graph& graph, const ParameterOptions& op
     const std::vector<float> values = tensors[i].ToFloats();
     std::copy(values.begin(), values.end(),
               buffers[p.trainable ? 1 : 0].data_ptr<float>() + p.offset);
+  }
+  for (size_t i = 0; i < options.extra.size(); ++i) {
+    const Parameter& p = set.parameters_[weights + i];
+    buffers[1].narrow(0, p.offset, p.count).fill_(options.extra[i].initial);
   }
   set.frozen_ = buffers[0].to(options.device);
   set.trainable_ = buffers[1].to(options.device);

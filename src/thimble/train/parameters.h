@@ -30,10 +30,18 @@ struct Parameter {
 
 inline constexpr int64_t kParameterAlignment = 16;  // 64 bytes
 
+// Trained beside the weights, of no node: it goes into no graph.
+struct ExtraParameter {
+  std::string name;
+  int64_t count = 0;
+  float initial = 0;
+};
+
 struct ParameterOptions {
   at::Device device = at::kCPU;
   // Which weights are trained, by name; null: all.
   std::function<bool(std::string_view)> trainable;
+  std::vector<ExtraParameter> extra;  // behind the weights
 };
 
 class ParameterSet {

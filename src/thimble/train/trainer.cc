@@ -48,20 +48,21 @@ class Trainer {
         evaluator_(evaluator),
         observer_(observer),
         collective_(collective),
-        parameters_(ParameterSet::Create(
-            graph, {.device = options.executor.device, .trainable = options.trainable})),
+        parameters_(ParameterSet::Create(graph, ParametersOf(options))),
+        used_(parameters_),
         optimizer_(parameters_, options.optimizer),
         pool_(options.threads) {
     for (const TrainingExample& e : examples) {
       lengths_.push_back(static_cast<uint32_t>(e.ids.size()));
     }
+    if (options.reparameterization != nullptr) used_.values() = parameters_.values().clone();
     for (int t = 0; t < options.threads; ++t) {
       gradients_.push_back(at::zeros_like(parameters_.values()));
     }
   }
 
   Result<TrainingResult> Run() {
-    TRY(const Executor executor, Executor::Create(graph_, parameters_, options_.executor));
+    TRY(const Executor executor, Executor::Create(graph_, used_, options_.executor));
     executor_ = &executor;
     progress_.next_evaluation = options_.evaluate_every;
     TRY_VOID(Begin());
@@ -78,6 +79,23 @@ class Trainer {
   }
 
  private:
+  static ParameterOptions ParametersOf(const TrainerOptions& options) {
+    ParameterOptions parameters{
+        .device = options.executor.device, .trainable = options.trainable, .extra = {}};
+    if (options.reparameterization != nullptr) {
+      parameters.extra = options.reparameterization->Extra();
+    }
+    return parameters;
+  }
+
+  // What the graph is computed with where `values` is what was trained.
+  at::Tensor Used(const at::Tensor& values, double progress) const {
+    if (options_.reparameterization == nullptr) return values;
+    at::Tensor used = at::empty_like(values);
+    options_.reparameterization->Use(parameters_, values, progress, used);
+    return used;
+  }
+
   bool IsMain() const { return collective_.rank() == 0; }
   double Elapsed() const { return Seconds(Clock::now() - start_); }
   size_t Threads() const { return static_cast<size_t>(options_.threads); }
@@ -286,6 +304,10 @@ class Trainer {
         p.rate_factor = options_.rate_factor(p.name, progress);
       }
     }
+    const Reparameterization* reparameterization = options_.reparameterization;
+    if (reparameterization != nullptr) {
+      reparameterization->Use(parameters_, parameters_.values(), progress, used_.values());
+    }
     const std::vector<Shard> shards = PrepareShards(progress);
     // Every shard has a place of its own, so that sums over ranks only fill gaps and what is added up from them
     // does not depend on the division among ranks.
@@ -314,6 +336,11 @@ class Trainer {
     const auto exchange_begin = Clock::now();
     TRY_VOID(ReduceGradients());
     const double exchange = Seconds(Clock::now() - exchange_begin);
+    double penalty = 0;
+    if (reparameterization != nullptr) {
+      penalty =
+          reparameterization->Pull(parameters_, parameters_.values(), progress, gradients_[0]);
+    }
     // Processors may round a norm differently; ranks must not.
     interrupted_ = observer_.CheckInterrupt();
     double* verdicts = outcome.data() + count;
@@ -321,7 +348,7 @@ class Trainer {
     if (IsMain()) verdicts[kClock] = Elapsed();
     verdicts[kInterrupts] = interrupted_.has_value() ? 0 : 1;
     TRY_VOID(Sum(std::span(outcome)));
-    const double loss = std::accumulate(outcome.data(), verdicts, 0.0);
+    const double loss = std::accumulate(outcome.data(), verdicts, penalty);
     const double norm = verdicts[kNorm];
     clock_ = verdicts[kClock];
     if (verdicts[kInterrupts] > 0) Interrupt();
@@ -398,7 +425,7 @@ class Trainer {
     Evaluation evaluation;
     double told[] = {0, 0, 0};  // score, rank 0's clock, interrupts
     if (IsMain()) {
-      TRY(evaluation, evaluator_(parameters_.ToGraph(graph_, weights)));
+      TRY(evaluation, evaluator_(parameters_.ToGraph(graph_, Used(weights, Share()))));
       if (interrupted_.has_value()) interrupted_ = observer_.CheckInterrupt();
       told[0] = evaluation.score;
       told[1] = Elapsed();
@@ -408,14 +435,18 @@ class Trainer {
     evaluation.score = told[0];
     clock_ = told[1];
     if (told[2] > 0) Interrupt();
-    const bool best = progress_.best_step < 0 || evaluation.score > progress_.best_score;
+    const bool settled =
+        options_.reparameterization == nullptr || options_.reparameterization->Settled(Share());
+    const bool best =
+        settled && (progress_.best_step < 0 || evaluation.score > progress_.best_score);
     if (best) {
       progress_.best_score = evaluation.score;
       progress_.best_step = progress_.step;
       progress_.since_best = 0;
       if (IsMain()) best_weights_ = weights.clone();
       best_ = evaluation;
-    } else if (options_.patience > 0 && ++progress_.since_best >= options_.patience && !last) {
+    } else if (settled && options_.patience > 0 && ++progress_.since_best >= options_.patience &&
+               !last) {
       stopped_early_ = true;
     }
     return observer_.OnEvaluation(evaluation, progress_.step, Epoch(), best);
@@ -526,7 +557,7 @@ class Trainer {
   TrainingResult Finish() {
     TrainingResult result;
     result.graph = parameters_.ToGraph(
-        graph_, best_weights_.defined() ? best_weights_ : optimizer_.Evaluated());
+        graph_, Used(best_weights_.defined() ? best_weights_ : optimizer_.Evaluated(), 1));
     result.best = best_;
     result.best_step = progress_.best_step < 0 ? progress_.step : progress_.best_step;
     result.steps = progress_.step;
@@ -546,6 +577,8 @@ class Trainer {
   TrainingObserver& observer_;
   Collective& collective_;
   ParameterSet parameters_;
+  // What the executor reads; without a reparameterization the same buffers.
+  ParameterSet used_;
   Optimizer optimizer_;
   ThreadPool pool_;
   const Executor* executor_ = nullptr;

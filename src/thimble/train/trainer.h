@@ -26,6 +26,7 @@
 #include "thimble/train/executor.h"
 #include "thimble/train/objective.h"
 #include "thimble/train/optimizer.h"
+#include "thimble/train/reparameterization.h"
 #include "thimble/train/schedule.h"
 
 namespace thimble::train {
@@ -56,6 +57,8 @@ struct TrainerOptions {
   // What the rate of a weight is multiplied with at a share of the run; 0 leaves the weight and its moments as they
   // are. Null: 1.
   std::function<double(std::string_view weight, double progress)> rate_factor;
+  // Null: the graph is computed with what is trained. Must outlive the run.
+  const Reparameterization* reparameterization = nullptr;
 };
 
 // On the validation set.
