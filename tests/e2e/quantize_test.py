@@ -69,6 +69,16 @@ class Quantize(support.TestCase):
             for node in group["nodes"]:
                 self.assertEqual(node in int8, group["int8"], node)
 
+    def test_without_a_validation_set_the_calibration_set_judges(self):
+        done = support.run("quantize", self.model, "--scheme", "dynamic", "--calib", self.data, "--max-drop", "0.5", "--seq", 16,
+                           "-o", self.folder / "out.thimble", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertIn("without --valid", done.stderr.decode())
+        self.assertIn("score", json.loads(done.stdout)["types"][1])
+        done = support.run("quantize", self.model, "--scheme", "dynamic", "-o", self.folder / "out.thimble")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--valid", done.stderr.decode())
+
     def test_what_is_refused(self):
         self.assertEqual(self.quantize("--scheme", "dynamic", "--max-drop", "1", output="int8.thimble").returncode, 0)
         for arguments, code, words in (
