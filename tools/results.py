@@ -173,7 +173,7 @@ def report(rows, options, more):
              "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
              "from the training set. Weights are chosen on the validation set, the test set is measured once per run. Mean and",
              "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
-             *(f"- **{start}**: {what}" for start, what in STARTS.items()), "",
+             *(f"- **{start}**: {what}" for start, what in STARTS.items() if any(row[1] == start for row in rows)), "",
              f"{datetime.date.today()}, {cpu[1] if cpu else 'unknown processor'}, {options.threads} threads.", "",
              "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test |",
              "|---|---|---|---:|---:|---|---:|---:|---:|---|"]
