@@ -4,7 +4,7 @@
 set -eu
 
 build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev libicu-dev zlib1g-dev'
+  nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libutf8proc-dev libicu-dev zlib1g-dev'
 train="$build libtorch-dev libgloo-dev libopenblas0-pthread libmimalloc-dev"
 test="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
