@@ -1,5 +1,6 @@
 // thimble compress: a recipe of steps, each a call of this program, and a report of what they cost and brought.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -74,7 +75,8 @@ std::string Table(const Json& report) {
   }
   const Json& result = pass["result"];
   text += "\n" + metric + " " + Text("%.4f", pass["reference"]["score"]) + " -> " +
-          Text("%.4f", result["score"]) + Text(" on the validation set (loss %.2f %%)", 100 * result["loss"].get<double>());
+          Text("%.4f", result["score"]) +
+          Text(" on the validation set (loss %.2f %%)", 100 * result["loss"].get<double>());
   if (report.contains("test")) {
     text += ", " + Text("%.4f", report["test"]["metrics"][metric]) + " on the test set";
   }
@@ -102,29 +104,30 @@ Status RunCompress(const CompressCall& call) {
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return IoError("/proc/self/exe: " + error.message());
   TRY(const pipeline::PipelineResult result,
-      pipeline::RunPipeline(
-          recipe, {.folder = call.output,
-                   .version = THIMBLE_VERSION,
-                   .machine = ProcessorName(),
-                   .resume = call.resume,
-                   .force = call.force,
-                   .run =
-                       [&](std::vector<std::string> arguments, const std::string& out,
-                           const std::string& log) {
-                         arguments.insert(arguments.begin(), self);
-                         return pipeline::RunProcess(arguments, out, log, CheckInterrupt);
-                       },
-                   .tell = [](const std::string& line) { Note(line); },
-                   .check_interrupt = CheckInterrupt}));
+      pipeline::RunPipeline(recipe, {.folder = call.output,
+                                     .version = THIMBLE_VERSION,
+                                     .machine = ProcessorName(),
+                                     .resume = call.resume,
+                                     .force = call.force,
+                                     .run =
+                                         [&](std::vector<std::string> arguments,
+                                             const std::string& out, const std::string& log) {
+                                           arguments.insert(arguments.begin(), self);
+                                           return pipeline::RunProcess(arguments, out, log,
+                                                                       CheckInterrupt);
+                                         },
+                                     .tell = [](const std::string& line) { Note(line); },
+                                     .check_interrupt = CheckInterrupt}));
   const std::string page = call.output + "/report.html";
   TRY_VOID(pipeline::WriteHtmlReport(result.report, call.charts, page));
   TRY_VOID(PrintText(call.json ? DumpJson(result.report) + "\n"
                                : Table(result.report) + "report: " + page + "\n"));
   if (result.met) return {};
-  return Error(ErrorCode::kLimitNotMet,
-               "the result " + result.missed +
-                   (call.force ? " (written all the same)"
-                               : "; the report says what each step cost (--force writes the model)"));
+  return Error(
+      ErrorCode::kLimitNotMet,
+      "the result " + result.missed +
+          (call.force ? " (written all the same)"
+                      : "; the report says what each step cost (--force writes the model)"));
 }
 
 }  // namespace

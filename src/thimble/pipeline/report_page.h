@@ -37,7 +37,7 @@ th, td { padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line); v
 td.n, th.n { text-align: right; white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .soft { color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; }
-figure { margin: 0; }
+figure { margin: 0; min-width: 0; }
 .bar { background: var(--line); border-radius: 2px; height: .6rem; min-width: 10rem; margin-top: .4rem; }
 .bar i { display: block; background: var(--blue); border-radius: 2px; height: 100%; }
 .confusion { width: auto; }
@@ -132,29 +132,29 @@ function pareto() {
   const charts = make('div', [], {class: 'charts'});
   section('Accuracy, time and size', text, charts, make('details', [make('summary', 'As a table'), list]));
   const drawAll = () => {
-    charts.replaceChildren();
-    chart(charts, all, 'p50_ms', 'milliseconds', v => v);
-    chart(charts, all, 'file_bytes', 'MiB', v => v / 1048576);
+    // Both places first: a chart is as wide as its place is when it is drawn.
+    const places = ['milliseconds', 'MiB'].map(unit => make('figure', make('figcaption', `${report.metric} by ${unit}`)));
+    charts.replaceChildren(...places);
+    chart(places[0], all, 'p50_ms', 'milliseconds', v => v);
+    chart(places[1], all, 'file_bytes', 'MiB', v => v / 1048576);
   };
   drawAll();
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
 }
 
-function chart(parent, all, cost, unit, scale) {
+function chart(holder, all, cost, unit, scale) {
   const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const sorted = [...all].sort((a, b) => a[cost] - b[cost]);
   const pick = test => sorted.map(m => test(m) ? m.score : null);
   const points = (label, name, size) => ({label, stroke: color(name), fill: color(name), paths: () => null,
     points: {show: true, size, fill: color(name), stroke: color(name)}});
   const axis = {stroke: color('--soft'), grid: {stroke: color('--line'), width: 1}, ticks: {stroke: color('--line'), width: 1}};
-  const holder = make('figure', make('figcaption', `${report.metric} by ${unit}`));
-  parent.append(holder);
   const room = (low, high) => { const r = Math.max((high - low) * 0.1, Math.abs(high) * 0.01); return [low - r, high + r]; };
   new uPlot({
     width: holder.clientWidth || 480, height: 300,
     scales: {x: {time: false, range: (u, low, high) => [0, high * 1.08]}, y: {range: (u, low, high) => room(low, high)}},
     axes: [{...axis, label: unit, labelSize: 22}, {...axis, size: 62}],
-    cursor: {drag: {x: false, y: false}},
+    cursor: {drag: {x: false, y: false}}, legend: {live: false},
     series: [{}, {label: 'front', stroke: color('--grey'), width: 1.5, dash: [5, 4], spanGaps: true, points: {show: false}},
       points('rolled back', '--grey', 8), points('kept', '--blue', 9), points('the result', '--good', 13)],
   }, [sorted.map(m => scale(m[cost])), pick(m => onFront(m, all, cost)), pick(m => !m.kept && m.sha256 !== result.sha256),
