@@ -53,6 +53,13 @@ class QuantizeRun {
   explicit QuantizeRun(QuantizeCall call) : o_(std::move(call)) {}
 
   Status Execute() {
+    if (o_.valid.empty()) {
+      if (o_.calib.empty()) {
+        return InvalidArgument("--max-drop is checked on labelled texts: give --valid");
+      }
+      o_.valid = o_.calib;
+      Note("without --valid the limit is checked on " + o_.calib);
+    }
     TRY(model_, ReadThimble(o_.model));
     TRY(const Dataset valid, ReadFor(model_, o_.valid));
     const auto score = [&](const Graph& graph) -> Result<double> {
@@ -204,7 +211,7 @@ Action SetupQuantize(CLI::App& app) {
                  "of mixed: speed, int8 where it is faster here; size, wherever the limit allows")
       ->check(CLI::IsMember({"speed", "size"}))
       ->capture_default_str();
-  app.add_option("--valid", o.valid, "labelled set that the limit is checked on")->required();
+  app.add_option("--valid", o.valid, "labelled set that the limit is checked on; unset: --calib");
   app.add_option("--max-drop,--max_drop", o.options.max_drop,
                  "what the metric may lose; more is an error (3)")
       ->capture_default_str();

@@ -24,16 +24,18 @@ bool IsPlainText(const std::string& path) {
          path.ends_with(".txt.gz");
 }
 
-// Softmax, or one sigmoid per label, of a row of logits.
-void ToProbabilities(std::span<float> row, bool several) {
+// Softmax, or one sigmoid per label, of a row of logits. In double: divergences of near models are the last digits.
+std::vector<double> Probabilities(std::span<const float> logits, bool several) {
+  std::vector<double> row(logits.begin(), logits.end());
   if (several) {
-    for (float& x : row) x = 1 / (1 + std::exp(-x));
-    return;
+    for (double& x : row) x = 1 / (1 + std::exp(-x));
+    return row;
   }
-  const float top = *std::max_element(row.begin(), row.end());
-  float sum = 0;
-  for (float& x : row) sum += x = std::exp(x - top);
-  for (float& x : row) x /= sum;
+  const double top = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (double& x : row) sum += x = std::exp(x - top);
+  for (double& x : row) x /= sum;
+  return row;
 }
 
 double Divergence(double p, double q) {
@@ -155,7 +157,7 @@ Result<std::vector<float>> OutputDistance::Outputs(const Graph& graph) const {
 }
 
 Result<double> OutputDistance::To(const Graph& other) const {
-  TRY(std::vector<float> others, Outputs(other));
+  TRY(const std::vector<float> others, Outputs(other));
   const bool several = model_.task == Task::kMultiLabel;
   if (!several && model_.task != Task::kSingleLabel && model_.task != Task::kTokenLabels) {
     double difference = 0, size = 0;
@@ -165,18 +167,16 @@ Result<double> OutputDistance::To(const Graph& other) const {
     }
     return size > 0 ? difference / size : difference;
   }
-  std::vector<float> own = outputs_;
   double sum = 0;
-  for (size_t at = 0; at + width_ <= own.size(); at += width_) {
-    const std::span p(own.data() + at, width_), q(others.data() + at, width_);
-    ToProbabilities(p, several);
-    ToProbabilities(q, several);
+  for (size_t at = 0; at + width_ <= outputs_.size(); at += width_) {
+    const std::vector<double> p = Probabilities(std::span(outputs_).subspan(at, width_), several);
+    const std::vector<double> q = Probabilities(std::span(others).subspan(at, width_), several);
     for (size_t i = 0; i < width_; ++i) {
       sum += Divergence(p[i], q[i]);
       if (several) sum += Divergence(1 - p[i], 1 - q[i]);
     }
   }
-  return sum / std::max<double>(1, static_cast<double>(own.size() / width_));
+  return sum / std::max<double>(1, static_cast<double>(outputs_.size() / width_));
 }
 
 }  // namespace thimble::compress

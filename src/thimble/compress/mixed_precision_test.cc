@@ -5,10 +5,14 @@
 
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/passes/passes.h"
+#include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
 
 namespace thimble::compress {
 namespace {
+
+// On a busy machine threads that wait for each other take minutes.
+[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 Model SmallModel() {
   Model model = ExampleModel();
