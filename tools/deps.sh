@@ -1,10 +1,10 @@
 #!/bin/sh
-# deps.sh [demo|build|train|test|bench|lint|emulate|all]: makes sure that the packages a verb needs are there.
+# deps.sh [demo|mails|build|train|test|bench|lint|emulate|all]: makes sure that the packages a verb needs are there.
 # On Debian 12, as root or with sudo, it installs what is missing; elsewhere it names it and exits 1.
 set -eu
 
 build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev libicu-dev zlib1g-dev'
+  nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libutf8proc-dev libicu-dev zlib1g-dev'
 train="$build libtorch-dev libgloo-dev libopenblas0-pthread libmimalloc-dev"
 test="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
@@ -15,13 +15,14 @@ case $purpose in
   build) packages=$build ;;
   train) packages=$train ;;
   demo) packages="$build node" ;;
+  mails) packages="$train node" ;;
   test) packages=$test ;;
   bench) packages="$train node python3-torch" ;;
   lint) packages=$lint ;;
   emulate) packages=$emulate ;;
   all) packages="$test $lint $emulate node python3-torch" ;;
   *)
-    echo "run deps: there is no set '$purpose' (demo, build, train, test, bench, lint, emulate, all)" >&2
+    echo "run deps: there is no set '$purpose' (demo, mails, build, train, test, bench, lint, emulate, all)" >&2
     exit 2
     ;;
 esac

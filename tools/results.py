@@ -151,7 +151,7 @@ def distillation(runs, options):
     """The table of students with and without their teacher."""
     seeds = range(1, options.seeds + 1)
     lines = ["", "## With a teacher", "",
-             "The teacher is the sentence encoder of `./run demo`, fine-tuned on the task (recipes/sentence_encoder.toml, one seed). The",
+             "The teacher is the sentence encoder of `./run demo embeddings`, fine-tuned on the task (recipes/sentence_encoder.toml, one seed). The",
              "student is the model of the recipe from random weights, alone and taught by the teacher's softened labels",
              f"(`{' '.join(map(str, DISTIL))}`), all else equal. Test set; \"kept\" is the taught student's mean over the teacher's score.", "",
              "| data | metric | teacher | parameters | student alone | taught | parameters | kept |",
