@@ -59,9 +59,23 @@ class Prune(support.TestCase):
             provenance = json.loads(self.succeed("inspect", row["file"], "--json"))["provenance"]
             self.assertEqual(json.loads(provenance["pruning"])["target"], row["target"])
 
-        again = self.prune("--speedup", "1,1.5,2", "--force", "--resume", "--json")
+        for row in report["targets"]:
+            self.assertEqual(row["file_bytes"], (self.folder / "out" / f"{row['target']}x.thimble").stat().st_size)
+            self.assertGreater(row["seconds"], 0)
+        self.assertGreater(report["peak_rss_bytes"], 0)
+
+        # An equal call does nothing again and says the same; a target that is gone is made again, the others are not.
+        (self.folder / "out/1.5x.thimble").unlink()
+        again = self.prune("--speedup", "1,1.5,2", "--valid", self.data, "--force", "--resume", "--json")
         self.assertEqual(again.returncode, 0, again.stderr.decode())
-        self.assertIn("is there already", again.stderr.decode())
+        self.assertEqual(again.stderr.decode().count("is there already"), 2)
+        rows = json.loads(again.stdout)["targets"]
+        self.assertEqual([rows[0], rows[2]], [report["targets"][0], report["targets"][2]])
+
+        # Other texts to calibrate on are another call.
+        other = self.prune("--speedup", "2", "--valid", self.data, "--force", "--resume", "--samples", 64)
+        self.assertEqual(other.returncode, 0, other.stderr.decode())
+        self.assertNotIn("is there already", other.stderr.decode())
 
     def test_gradual(self):
         done = self.prune("--speedup", "1.5,2", "--train", self.data, "--valid", self.data, "--epochs", 1, "--force", "--json")

@@ -1,15 +1,19 @@
 // thimble prune: structured pruning to speedups that are measured on this machine.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "thimble/base/file.h"
+#include "thimble/base/sha256.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/prune_movement.h"
@@ -18,6 +22,7 @@
 #include "thimble/compress/pruner.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
+#include "thimble/targets/machine.h"
 
 namespace thimble::cli {
 namespace {
@@ -25,6 +30,11 @@ namespace {
 using compress::Pruned;
 using compress::Pruner;
 using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 struct PruneCall {
   std::string model, method = "ziplm", calib, output, valid, metric, train;
@@ -86,13 +96,17 @@ class PruneRun {
     if (error) return IoError(o_.output + ": " + error.message());
 
     Graph current = dense_.graph;
+    call_ = CallOf(examples);
     report_["targets"] = Json::array();
     for (const double target : o_.speedups) {
       TRY(const bool reused, Reuse(target, current));
       if (reused) continue;
+      const auto begin = Clock::now();
       TRY(Pruned pruned, PruneOnce(pruner, current, target));
-      TRY_VOID(Write(pruned, valid, current));
+      TRY_VOID(Write(pruned, valid, begin, current));
     }
+    report_["seconds"] = SecondsSince(start_);
+    report_["peak_rss_bytes"] = PeakResidentBytes();
     TRY_VOID(WriteReport());
     TRY_VOID(PrintText(o_.json ? report_.dump() + "\n" : Table()));
     return missed_.empty() || o_.force
@@ -192,10 +206,10 @@ class PruneRun {
     for (const auto& [key, value] : model.provenance) {
       if (key != "pruning") continue;
       const Json row = Json::parse(value, nullptr, false);
-      if (row.is_discarded() || row.value("call", "") != CallKey()) break;
+      if (row.is_discarded() || row.value("call", "") != call_) continue;
       Note(PathOf(target) + ": is there already");
       if (Gradual()) current = model.graph;
-      report_["targets"].push_back(row);
+      Report(row, PathOf(target));
       return true;
     }
     return false;
@@ -203,14 +217,46 @@ class PruneRun {
 
   bool Gradual() const { return !o_.train.empty(); }
 
-  // What decides about the result besides this machine.
-  std::string CallKey() const {
-    return o_.method + " " + WeightsSha256(dense_.graph).substr(0, 16) + " " +
-           std::to_string(o_.options.timing.tokens) + " " +
-           std::to_string(o_.options.timing.batch) + " " +
-           std::to_string(o_.options.timing.threads) + " " + o_.train + " " +
-           Text("%g", o_.epochs) + " " + Text("%g", o_.rate) + " " +
-           std::to_string(o_.options.search.seed);
+  // What decides about the result, the machine included: another one keeps other promises.
+  std::string CallOf(const std::vector<train::TrainingExample>& examples) const {
+    Sha256 texts;
+    for (const train::TrainingExample& e : examples) {
+      const auto length = static_cast<uint64_t>(e.ids.size());
+      texts.Update(std::as_bytes(std::span(&length, 1)));
+      texts.Update(std::as_bytes(std::span(e.ids)));
+      texts.Update(std::as_bytes(std::span(e.type_ids)));
+    }
+    Json call = {{"method", o_.method},
+                 {"weights", WeightsSha256(dense_.graph)},
+                 {"calibration", std::move(texts).HexDigest()},
+                 {"processor", ProcessorName()},
+                 {"seq", o_.options.timing.tokens},
+                 {"batch", o_.options.timing.batch},
+                 {"threads", o_.options.timing.threads},
+                 {"seed", o_.options.search.seed},
+                 {"valid", o_.valid},
+                 {"metric", o_.metric}};
+    if (Gradual()) {
+      call["targets"] = o_.speedups;  // each starts from the one before
+      call["train"] = o_.train;
+      call["epochs"] = o_.epochs;
+      call["lr"] = o_.rate;
+      call["train_batch"] = o_.batch;
+      call["max_length"] = o_.max_length;
+      call["dropout"] = {o_.dropout, o_.token_dropout};
+      call["alpha"] = {o_.alpha_task, o_.alpha_logits, o_.alpha_hidden.value_or(1), o_.temperature};
+    }
+    Sha256 hash;
+    const std::string text = call.dump();
+    hash.Update(std::as_bytes(std::span(text)));
+    return std::move(hash).HexDigest();
+  }
+
+  // A target's row, with what can be seen of its file.
+  void Report(Json row, const std::string& path) {
+    row["file"] = path;
+    row["file_bytes"] = FileBytes(path);
+    report_["targets"].push_back(std::move(row));
   }
 
   Result<Pruned> PruneOnce(Pruner& pruner, const Graph& current, double target) {
@@ -221,7 +267,8 @@ class PruneRun {
     });
   }
 
-  Status Write(const Pruned& pruned, const std::optional<Dataset>& valid, Graph& current) {
+  Status Write(const Pruned& pruned, const std::optional<Dataset>& valid, Clock::time_point begin,
+               Graph& current) {
     Json row = {{"target", pruned.target},
                 {"speedup", pruned.measured.factor},
                 {"kept_promise", pruned.kept_promise},
@@ -230,7 +277,7 @@ class PruneRun {
                 {"calibration_loss", pruned.loss},
                 {"attempts", pruned.attempts},
                 {"profiles", pruned.evaluated},
-                {"call", CallKey()}};
+                {"call", call_}};
     Json sizes = Json::object();
     for (const compress::PrunedSize& s : pruned.sizes)
       sizes[s.structure] = {s.units, s.dense_units};
@@ -242,12 +289,14 @@ class PruneRun {
     const bool write = pruned.kept_promise || o_.force;
     if (!write) {
       missed_ += (missed_.empty() ? "" : ", ") + TargetName(pruned.target);
+      row["seconds"] = SecondsSince(begin);
       report_["targets"].push_back(row);
       return {};
     }
     if (Gradual() && pruned.target > 1) {
-      TRY(model.graph, Recover(pruned, path));
-      current = model.graph;
+      TRY(const Model trained, Recover(pruned, path));
+      model.graph = current = trained.graph;
+      model.thresholds = trained.thresholds;
     }
     row["parameters"] = ComputeCost(model.graph, {}).parameters;
     if (valid) {
@@ -255,16 +304,15 @@ class PruneRun {
       row["metric"] = score.metric;
       row["score"] = score.value;
     }
+    row["seconds"] = SecondsSince(begin);
     model.provenance.emplace_back("pruning", row.dump());
     TRY_VOID(WriteThimble(model, path));
-    row["file"] = path;
-    row["file_bytes"] = FileBytes(path);
-    report_["targets"].push_back(row);
+    Report(row, path);
     return {};
   }
 
   // Trains what pruning left, with the dense model as teacher.
-  Result<Graph> Recover(const Pruned& pruned, const std::string& path) {
+  Result<Model> Recover(const Pruned& pruned, const std::string& path) {
     const std::string start = path + ".start", trained = path + ".trained";
     Model model = dense_;
     model.graph = pruned.graph;
@@ -276,10 +324,10 @@ class PruneRun {
     call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden.value_or(1);
     call.silent = true;
     TRY_VOID(RunTraining(call));
-    TRY(const Model result, ReadThimble(trained));
+    TRY(Model result, ReadThimble(trained));
     for (const std::string& file : {start, trained, trained + ".log.jsonl"})
       std::remove(file.c_str());
-    return result.graph;
+    return result;
   }
 
   // With the dense model as teacher.
@@ -340,7 +388,8 @@ class PruneRun {
   PruneCall o_;
   Model dense_;
   Json report_;
-  std::string missed_;
+  std::string missed_, call_;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace
@@ -376,7 +425,7 @@ Action SetupPrune(CLI::App& app) {
   auto* train = app.add_option(
       "--train", o.train,
       "gradual pruning: train on this set after every target, with MODEL as teacher");
-  app.add_option("--epochs", o.epochs, "of training per target")
+  app.add_option("--epochs,--epochs-per-target", o.epochs, "of training per target")
       ->needs(train)
       ->capture_default_str();
   app.add_option("--lr", o.rate, "peak learning rate")->needs(train)->capture_default_str();

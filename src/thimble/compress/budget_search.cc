@@ -2,12 +2,35 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "thimble/base/random.h"
 
 namespace thimble::compress {
+namespace {
+
+size_t FastestLevel(const Levels& levels) {
+  const auto least =
+      std::min_element(levels.begin(), levels.end(),
+                       [](const Level& a, const Level& b) { return a.seconds < b.seconds; });
+  return static_cast<size_t>(least - levels.begin());
+}
+
+Profile FastestProfile(std::span<const Levels> structures) {
+  Profile profile;
+  for (const Levels& levels : structures) profile.push_back(FastestLevel(levels));
+  return profile;
+}
+
+Status CheckBudget(std::span<const Levels> structures, double budget) {
+  if (budget >= 0 && SecondsOf(structures, FastestProfile(structures)) <= budget) return {};
+  return Error(ErrorCode::kLimitNotMet, "not even the fastest levels fit into the budget");
+}
+
+}  // namespace
 
 double SecondsOf(std::span<const Levels> structures, const Profile& profile) {
   double seconds = 0;
@@ -18,17 +41,7 @@ double SecondsOf(std::span<const Levels> structures, const Profile& profile) {
 Result<Profile> SolveBudget(std::span<const Levels> structures,
                             std::span<const double> coefficients, double budget, size_t buckets) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const auto fastest_level = [](const Levels& levels) {
-    const auto least =
-        std::min_element(levels.begin(), levels.end(),
-                         [](const Level& a, const Level& b) { return a.seconds < b.seconds; });
-    return static_cast<size_t>(least - levels.begin());
-  };
-  double fastest = 0;
-  for (const Levels& levels : structures) fastest += levels[fastest_level(levels)].seconds;
-  if (fastest > budget || budget < 0) {
-    return Error(ErrorCode::kLimitNotMet, "not even the fastest levels fit into the budget");
-  }
+  TRY_VOID(CheckBudget(structures, budget));
   const double bucket = budget / static_cast<double>(buckets);
   // Rounding up costs each structure at most one bucket: with so many more, profiles that fill the budget to the brim
   // are seen too, and are judged by their true seconds.
@@ -66,27 +79,54 @@ Result<Profile> SolveBudget(std::span<const Levels> structures,
     if (SecondsOf(structures, profile) <= budget) return profile;
   }
   // The rounding left no room, but the fastest levels are known to fit.
-  for (size_t s = 0; s < structures.size(); ++s) profile[s] = fastest_level(structures[s]);
-  return profile;
+  return FastestProfile(structures);
+}
+
+Result<Profile> UniformProfile(std::span<const Levels> structures, double budget) {
+  TRY_VOID(CheckBudget(structures, budget));
+  std::vector<double> shares;  // all at which the profile changes
+  for (const Levels& levels : structures) {
+    for (const Level& level : levels) {
+      if (levels[0].seconds > 0) shares.push_back(level.seconds / levels[0].seconds);
+    }
+  }
+  std::sort(shares.begin(), shares.end(), std::greater<>());
+  for (const double share : shares) {
+    Profile profile = FastestProfile(structures);
+    for (size_t s = 0; s < structures.size(); ++s) {
+      const Levels& levels = structures[s];
+      for (size_t k = 0; k < levels.size(); ++k) {
+        if (levels[k].seconds > share * levels[0].seconds) continue;
+        profile[s] = k;
+        break;
+      }
+    }
+    if (SecondsOf(structures, profile) <= budget) return profile;
+  }
+  return FastestProfile(structures);
 }
 
 Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
                            const std::function<Result<double>(const Profile&)>& loss,
                            const SearchOptions& options) {
   std::map<Profile, double> known;
-  Found found{.profile = {}, .loss = std::numeric_limits<double>::infinity(), .evaluated = 0};
-  std::vector<double> best(structures.size(), 1.0);
-  const auto consider = [&](const std::vector<double>& coefficients) -> Status {
-    TRY(const Profile profile, SolveBudget(structures, coefficients, budget));
-    auto seen = known.find(profile);
-    if (seen == known.end()) {
-      TRY(const double value, loss(profile));
-      seen = known.emplace(profile, value).first;
-    }
-    if (seen->second < found.loss) {
-      found.profile = profile;
-      found.loss = seen->second;
-      best = coefficients;
+  const auto loss_of = [&](const Profile& profile) -> Result<double> {
+    if (const auto seen = known.find(profile); seen != known.end()) return seen->second;
+    TRY(const double value, loss(profile));
+    known.emplace(profile, value);
+    return value;
+  };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  Found found{.profile = {}, .loss = kInfinity, .coefficients = options.start, .evaluated = 0};
+  std::vector<double>& best = found.coefficients;
+  if (best.empty()) best.assign(structures.size(), 1.0);
+  const auto consider = [&](std::vector<double> coefficients) -> Status {
+    TRY(Profile profile, SolveBudget(structures, coefficients, budget));
+    TRY(const double value, loss_of(profile));
+    if (value < found.loss) {
+      found.profile = std::move(profile);
+      found.loss = value;
+      best = std::move(coefficients);
     }
     return {};
   };
@@ -95,7 +135,7 @@ Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
   for (int i = 0; i < options.random; ++i) {
     std::vector<double> c(structures.size());
     for (double& x : c) x = random.Uniform();
-    TRY_VOID(consider(c));
+    TRY_VOID(consider(std::move(c)));
   }
   for (int i = 0; i < options.mutations; ++i) {
     std::vector<double> c = best;
@@ -103,7 +143,16 @@ Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
       if (random.Uniform() < 0.1) x = random.Uniform();
     }
     if (!c.empty()) c[random.Below(c.size())] = random.Uniform();
-    TRY_VOID(consider(c));
+    TRY_VOID(consider(std::move(c)));
+  }
+  TRY(Profile uniform, UniformProfile(structures, budget));
+  TRY(const double value, loss_of(uniform));
+  if (value < found.loss) {
+    found.profile = std::move(uniform);
+    found.loss = value;
+  }
+  if (found.loss == kInfinity) {
+    return InvalidData("what the pruned model gives for the calibration texts is not finite");
   }
   found.evaluated = static_cast<int>(known.size());
   return found;

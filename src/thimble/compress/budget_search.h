@@ -32,8 +32,14 @@ Result<Profile> SolveBudget(std::span<const Levels> structures,
                             std::span<const double> coefficients, double budget,
                             size_t buckets = 10000);
 
+// Every structure at its largest level that takes no more than one share, the same for all, of its seconds at level
+// 0: the largest share that is within the budget. What one does without knowing which structure matters.
+// kLimitNotMet: not even the fastest levels fit.
+Result<Profile> UniformProfile(std::span<const Levels> structures, double budget);
+
 struct SearchOptions {
-  int random = 16;  // coefficient vectors drawn uniformly
+  std::vector<double> start;  // tried first, one coefficient per structure; empty: equal ones
+  int random = 16;            // coefficient vectors drawn uniformly
   int mutations =
       48;  // steps from the best, every coordinate redrawn with probability 0.1 (at least one is)
   uint64_t seed = 1;
@@ -42,10 +48,12 @@ struct SearchOptions {
 struct Found {
   Profile profile;
   double loss = 0;
-  int evaluated = 0;  // profiles that differed
+  std::vector<double> coefficients;  // the best; the uniform profile may be better still
+  int evaluated = 0;                 // profiles that differed
 };
 
-// `loss` is asked once per profile. Equal coefficients are tried first.
+// `loss` is asked once per profile. The uniform profile is tried too, so that the result is never worse. kInvalidData:
+// no loss is a finite number.
 Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
                            const std::function<Result<double>(const Profile&)>& loss,
                            const SearchOptions& options);

@@ -143,5 +143,63 @@ TEST(SearchBudget, RepeatsWithItsSeedAndIsNoWorseThanEqualCoefficients) {
   EXPECT_LE(a->loss, *loss(*equal));
 }
 
+TEST(UniformProfile, TakesOneShareOfEveryStructure) {
+  const std::vector<Levels> structures = {{{8, 0}, {4, 0}, {2, 0}, {0, 0}},
+                                          {{4, 0}, {3, 0}, {2, 0}, {0, 0}},
+                                          {{0, 0}, {0, 0}}};  // costs no time: stays whole
+  const auto at = [&](double budget) { return *UniformProfile(structures, budget); };
+  EXPECT_EQ(at(12), (Profile{0, 0, 0}));
+  EXPECT_EQ(at(11.9), (Profile{1, 1, 0}));  // at most three quarters
+  EXPECT_EQ(at(6.9), (Profile{1, 2, 0}));   // a half
+  EXPECT_EQ(at(5.9), (Profile{2, 3, 0}));   // a quarter
+  EXPECT_EQ(at(0), (Profile{3, 3, 0}));
+  EXPECT_FALSE(UniformProfile(structures, -1).has_value());
+}
+
+TEST(UniformProfile, NeverExceedsTheBudget) {
+  Random random(5);
+  for (int round = 0; round < 300; ++round) {
+    const std::vector<Levels> structures = RandomStructures(random, false);
+    const double budget = 3 * random.Uniform();
+    const Result<Profile> uniform = UniformProfile(structures, budget);
+    const std::vector<double> ones(structures.size(), 1.0);
+    ASSERT_EQ(uniform.has_value(), SolveBudget(structures, ones, budget).has_value());
+    if (!uniform) continue;
+    EXPECT_LE(SecondsOf(structures, *uniform), budget);
+  }
+}
+
+// Costs that favour the wrong profile under every coefficient: the dynamic program never gives the uniform one.
+TEST(SearchBudget, IsNoWorseThanTheUniformProfile) {
+  const std::vector<Levels> structures(2, Levels{{2, 0}, {1, 10}, {0, 11}});
+  const auto loss = [](const Profile& p) -> Result<double> { return p == Profile{1, 1} ? 0 : 1; };
+  const Result<Found> found = SearchBudget(structures, 2, loss, {.seed = 1});
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->profile, (Profile{1, 1}));
+  EXPECT_EQ(found->loss, 0);
+}
+
+TEST(SearchBudget, RefusesLossesThatAreNotFinite) {
+  const std::vector<Levels> structures(2, Levels{{1, 0}, {0, 1}});
+  const auto loss = [](const Profile&) -> Result<double> {
+    return std::numeric_limits<double>::quiet_NaN();
+  };
+  const Result<Found> found = SearchBudget(structures, 1, loss, {.seed = 1});
+  ASSERT_FALSE(found.has_value());
+  EXPECT_EQ(found.error().code(), ErrorCode::kInvalidData);
+}
+
+TEST(SearchBudget, GoesOnFromCoefficients) {
+  const std::vector<Levels> structures(3, Levels{{1, 0}, {0, 1}});
+  const auto loss = [](const Profile& p) -> Result<double> { return static_cast<double>(p[0]); };
+  const std::vector<double> start = {1, 0.5, 0.5};
+  const Result<Found> found =
+      SearchBudget(structures, 1, loss, {.start = start, .random = 0, .mutations = 0});
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->profile, (Profile{0, 1, 1}));
+  EXPECT_EQ(found->coefficients, start);
+  EXPECT_LE(found->evaluated, 2);
+}
+
 }  // namespace
 }  // namespace thimble::compress

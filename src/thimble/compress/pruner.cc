@@ -37,6 +37,18 @@ std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {
   return squares;
 }
 
+// Whether two graphs are copies of one.
+bool SharesWeights(const Graph& a, const Graph& b) {
+  return std::equal(a.nodes.begin(), a.nodes.end(), b.nodes.begin(), b.nodes.end(),
+                    [](const Node& x, const Node& y) {
+                      return x.name == y.name &&
+                             std::equal(x.weights.begin(), x.weights.end(), y.weights.begin(),
+                                        y.weights.end(), [](const Weight& v, const Weight& w) {
+                                          return v.tensor.SameAs(w.tensor);
+                                        });
+                    });
+}
+
 }  // namespace
 
 std::optional<PruneMethod> PruneMethodFromName(std::string_view name) {
@@ -50,8 +62,13 @@ class Pruner::Impl {
   Impl(Model dense, const std::vector<train::TrainingExample>& examples,
        const PruneOptions& options)
       : dense_(std::move(dense)), examples_(examples), options_(options) {
-    const size_t n = std::min(options.search_samples, examples.size());
-    search_examples_.assign(examples.begin(), examples.begin() + static_cast<std::ptrdiff_t>(n));
+    size_t tokens = 0;
+    for (const train::TrainingExample& e : examples) {
+      if (search_examples_.size() == options.search_samples || tokens >= options.search_tokens)
+        break;
+      search_examples_.push_back(e);
+      tokens += e.ids.size();
+    }
   }
 
   Status Measure(const ProgressFn& progress) {
@@ -81,28 +98,42 @@ class Pruner::Impl {
                        " ms here, so at most " + Text(std::floor(100 * largest_speedup()) / 100) +
                        "x (longer texts, --seq, or a smaller vocabulary allow more)");
     }
-    TRY_VOID(Prepare(current, progress));
+    if (!prepared_ || !SharesWeights(*prepared_, current)) {
+      prepared_.reset();
+      TRY_VOID(Prepare(current, progress));
+      prepared_ = current;
+    }
     Model now = dense_;
     now.graph = current;
     TRY(const OutputDistance distance,
         OutputDistance::Create(now, search_examples_, options_.timing.threads));
+    std::map<Profile, double> known;
     const auto loss = [&](const Profile& profile) -> Result<double> {
-      TRY(const Graph graph, Stitch(current, profile));
+      if (const auto seen = known.find(profile); seen != known.end()) return seen->second;
       TRY_VOID(progress(1));
-      return distance.To(graph);
+      TRY(const Graph graph, Stitch(current, profile));
+      TRY(const double value, distance.To(graph));
+      known.emplace(profile, value);
+      return value;
     };
 
     Pruned best;
+    SearchOptions search = options_.search;
     // What the table does not see: time of the real model over time by the table.
     double budget = table_.dense / target, low = table_.fixed, high = table_.dense;
     for (int attempt = 1; attempt <= options_.attempts; ++attempt) {
       const double prunable = budget - table_.fixed;
       if (prunable < fastest_) break;
-      TRY(const Found found, SearchBudget(levels_, prunable, loss, options_.search));
+      TRY(Found found, SearchBudget(levels_, prunable, loss, search));
+      // The next budget is close to this one, and so is what is best for it.
+      search = {.start = std::move(found.coefficients),
+                .random = 0,
+                .mutations = options_.search.mutations / 4,
+                .seed = options_.search.seed + static_cast<uint64_t>(attempt)};
       Pruned pruned{.target = target,
                     .loss = found.loss,
                     .attempts = attempt,
-                    .evaluated = found.evaluated,
+                    .evaluated = static_cast<int>(known.size()),
                     .damped = damped_};
       TRY(pruned.graph, Stitch(current, found.profile));
       TRY(pruned.measured, MeasureSpeedup(dense_, pruned.graph, options_.timing));
@@ -150,7 +181,8 @@ class Pruner::Impl {
     const auto count = static_cast<double>(structures_.size());
     const auto tell = [&] { return progress(0.3 * read + 0.6 * done / count); };
     return VisitGrams(
-        current, consumers, examples_, {.threads = options_.timing.threads},
+        current, consumers, examples_,
+        {.threads = options_.timing.threads, .max_tokens = options_.gram_tokens},
         [&](double share) {
           read = share;
           return tell();
@@ -226,7 +258,8 @@ class Pruner::Impl {
   std::vector<train::TrainingExample> search_examples_;
   PruneOptions options_;
   LatencyTable table_;
-  // Of the graph that is being pruned.
+  // Of the graph that is being pruned, once Prepare has seen it.
+  std::optional<Graph> prepared_;
   std::vector<Structure> structures_;
   std::vector<std::vector<Snapshot>> snapshots_;
   std::vector<Levels> levels_;

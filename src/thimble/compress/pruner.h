@@ -27,9 +27,12 @@ struct PruneOptions {
   PruneMethod method = PruneMethod::kZipLm;
   TimingOptions timing;
   SearchOptions search;
-  size_t search_samples = 256;  // of the calibration texts, for the loss of a candidate
+  // Of the calibration texts, in their order: for the second moments (some ten tokens per column), and for the loss of a
+  // candidate.
+  size_t gram_tokens = 32768;
+  size_t search_samples = 256, search_tokens = 8192;
   // The promise: the measured speedup lies in [target, (1 + slack) target]. Where it does not, the budget is corrected by
-  // what was measured and the search made again, so many times.
+  // what was measured and a shorter search made from what was found, until there were so many.
   double slack = 0.1;
   int attempts = 6;
 };
@@ -44,13 +47,14 @@ struct Pruned {
   double target = 1;
   Speedup measured;
   bool kept_promise = false;
-  double loss = 0;  // OutputDistance from the dense model
-  int attempts = 0, evaluated = 0;
+  double loss = 0;                  // OutputDistance from the dense model
+  int attempts = 0, evaluated = 0;  // searches, and profiles whose loss was taken
   std::vector<PrunedSize> sizes;
   std::vector<std::string> damped;  // structures whose Hessian was
 };
 
-// Prunes one dense model, whose table is measured once.
+// Prunes one dense model, whose table is measured once. What several targets need of one graph is computed once.
+// Not thread-safe.
 class Pruner {
  public:
   // `examples` must outlive the pruner.

@@ -77,6 +77,26 @@ TEST_P(PrunerTest, FindsAModelWithinTheBudgetOfItsTable) {
 INSTANTIATE_TEST_SUITE_P(Methods, PrunerTest,
                          testing::Values(PruneMethod::kZipLm, PruneMethod::kMagnitude));
 
+// What is kept of a graph for its next target is what a pruner that starts with that target computes.
+TEST_P(PrunerTest, TheSecondTargetOfAGraphIsAsGoodAsTheFirst) {
+  const Model model = SmallModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  PruneOptions options = Quick(GetParam());
+  options.attempts = 1;  // what is timed must not decide
+  Result<Pruner> pruner = Pruner::Create(model, examples, options, kQuiet);
+  ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
+  const double low = 1 + 0.3 * (pruner->largest_speedup() - 1);
+  const double high = 1 + 0.7 * (pruner->largest_speedup() - 1);
+  const Result<Pruned> first = pruner->PruneTo(model.graph, low, kQuiet);
+  const Result<Pruned> other = pruner->PruneTo(model.graph, high, kQuiet);
+  ASSERT_TRUE(first.has_value() && other.has_value());
+  // Another graph between them: what is kept must not be its.
+  ASSERT_TRUE(pruner->PruneTo(other->graph, high, kQuiet).has_value());
+  const Result<Pruned> again = pruner->PruneTo(model.graph, low, kQuiet);
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(WeightsSha256(again->graph), WeightsSha256(first->graph));
+}
+
 TEST(Pruner, OneIsTheDenseModel) {
   const Model model = SmallModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
