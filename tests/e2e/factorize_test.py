@@ -48,6 +48,7 @@ class Factorize(support.TestCase):
         report = json.loads(self.succeed("factorize", self.model, "--vocabulary", self.data, "-o", small, "--json"))
         self.assertLess(report["vocabulary"]["pieces"], report["vocabulary"]["pieces_before"])
         self.assertEqual(report["vocabulary"]["tokens_covered"], 1)
+        self.assertEqual(report["vocabulary"]["texts_changed"], 0)
         text = "aa cc da\nab ea\n"
         for (label, score), (other, value) in zip(self.scores(self.model, text), self.scores(small, text), strict=True):
             self.assertEqual((label, score), (other, value))
@@ -71,6 +72,17 @@ class Factorize(support.TestCase):
         self.train("--model", thin, "-o", again, "--epochs", 1, "--weights", "int8")
         self.assertLess(again.stat().st_size, thin.stat().st_size)
 
+    def test_linears_get_the_share_that_is_asked_for(self):
+        thin = self.folder / "thin.thimble"
+        report = json.loads(self.succeed("factorize", self.model, "--linear-share", "0.5", "--calib", self.data, "-o", thin,
+                                         "--json"))
+        linears = report["linears"]
+        self.assertLessEqual(linears["parameters"], linears["parameters_before"] / 2)
+        self.assertGreater(linears["parameters"], linears["parameters_before"] * 0.45)
+        nodes = {n["name"]: n for n in json.loads(self.succeed("inspect", thin, "--json"))["nodes"]}
+        for row in linears["factorized"]:
+            self.assertEqual(nodes[row["node"] + ".down"]["shape"][1], row["rank"])
+
     def test_what_is_refused(self):
         int8 = self.folder / "int8.thimble"
         self.train("--model", self.model, "-o", int8, "--max-steps", 1, "--weights", "int8")
@@ -81,7 +93,11 @@ class Factorize(support.TestCase):
             ([self.model, "--embedding-rank", "500"], 2, "128 wide"),
             ([self.model, "--embedding-rank", "thin"], 2, "half"),
             ([self.model, "--embedding-rank", "half", "--corpus", empty], 1, "no text"),
+            ([self.model, "--embedding-rank", "3.7"], 2, "half"),
+            ([self.model, "--embedding-rank", "inf"], 2, "half"),
             ([self.model, "--linear-error", "0.1"], 2, "--calib"),
+            ([self.model, "--linear-share", "0.001", "--calib", self.data], 2, "rank 1 everywhere"),
+            ([int8, "--linear-share", "0.5", "--calib", self.data], 1, "float model"),
             ([int8, "--embedding-rank", "half"], 1, "i8"),
             ([self.model, "--embedding-rank", "1", "--valid", self.data, "--max-drop", "-1"], 3, "--max-drop"),
         ):

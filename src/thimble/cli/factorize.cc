@@ -24,7 +24,8 @@ using Json = nlohmann::ordered_json;
 struct FactorizeCall {
   std::string model, output, width, calib, valid, metric;
   std::vector<std::string> corpus, vocabulary;
-  double least = 1, linear_error = 0, max_drop = 1;
+  double least = 1, max_drop = 1;
+  compress::LinearLimit linears;
   compress::CalibrationOptions calibration;
   int threads = 1;
   bool force = false, json = false;
@@ -36,17 +37,31 @@ std::string Text(const char* format, double value) {
   return text;
 }
 
+// A whole number of columns, or a share below 1.
+Result<compress::TableWidth> ParseWidth(const std::string& text) {
+  const char* end = text.data() + text.size();
+  compress::TableWidth width;
+  const auto whole = std::from_chars(text.data(), end, width.rank);
+  if (whole.ec == std::errc() && whole.ptr == end && width.rank > 0) return width;
+  width.rank = 0;
+  const auto share = std::from_chars(text.data(), end, width.energy);
+  if (share.ec == std::errc() && share.ptr == end && width.energy > 0 && width.energy < 1)
+    return width;
+  return InvalidArgument("--embedding-rank " + text +
+                         ": it is a number of columns, half, or a share of energy below 1");
+}
+
 class FactorizeRun {
  public:
   explicit FactorizeRun(FactorizeCall call) : o_(std::move(call)) {}
 
   Status Execute() {
-    if (o_.width.empty() && o_.vocabulary.empty() && o_.linear_error == 0) {
+    if (o_.width.empty() && o_.vocabulary.empty() && !LinearsToo()) {
       return InvalidArgument(
-          "nothing to do: give --embedding-rank, --vocabulary or --linear-error");
+          "nothing to do: give --embedding-rank, --vocabulary, --linear-error or --linear-share");
     }
-    if (o_.linear_error > 0 && o_.calib.empty()) {
-      return InvalidArgument("--linear-error needs texts to measure it on: --calib");
+    if (LinearsToo() && o_.calib.empty()) {
+      return InvalidArgument("linears are factorized for the texts they read: give --calib");
     }
     TRY(model_, ReadThimble(o_.model));
     report_["model"] = o_.model;
@@ -82,6 +97,8 @@ class FactorizeRun {
   }
 
  private:
+  bool LinearsToo() const { return o_.linears.error != 0 || o_.linears.share != 0; }
+
   Json Size(const std::string& path) const {
     std::error_code error;
     return {{"parameters", ComputeCost(model_.graph, {}).parameters},
@@ -104,6 +121,15 @@ class FactorizeRun {
     double all = 0, covered = 0;
     for (const double count : counts) all += count;
     for (const int32_t id : *kept) covered += counts[static_cast<size_t>(id)];
+    double changed = 0;
+    {
+      Progress bar("cutting texts", 1);
+      TRY(changed,
+          compress::ChangedTexts(model_, o_.vocabulary, *kept, [&](double share) -> Status {
+            bar.Update(share);
+            return CheckInterrupt();
+          }));
+    }
     const size_t pieces = model_.tokenizer.pieces.size();
     Result<Trimmed> trimmed = TrimVocabulary(model_.graph, model_.tokenizer, *kept);
     if (!trimmed) return std::move(trimmed).error().In(o_.model);
@@ -112,7 +138,8 @@ class FactorizeRun {
     report_["vocabulary"] = {{"pieces_before", pieces},
                              {"pieces", kept->size()},
                              {"min_count", o_.least},
-                             {"tokens_covered", all > 0 ? covered / all : 1}};
+                             {"tokens_covered", all > 0 ? covered / all : 1},
+                             {"texts_changed", changed}};
     return {};
   }
 
@@ -120,18 +147,7 @@ class FactorizeRun {
     if (o_.width.empty()) return {};
     compress::TableWidth width;
     if (o_.width != "half") {
-      double value = 0;
-      const char* end = o_.width.data() + o_.width.size();
-      const auto read = std::from_chars(o_.width.data(), end, value);
-      if (read.ec != std::errc() || read.ptr != end || !(value > 0)) {
-        return InvalidArgument("--embedding-rank " + o_.width +
-                               ": it is a number of columns, half, or a share of energy below 1");
-      }
-      if (value < 1) {
-        width.energy = value;
-      } else {
-        width.rank = static_cast<int64_t>(value);
-      }
+      TRY(width, ParseWidth(o_.width));
     } else {
       for (const Node& node : model_.graph.nodes) {
         if (node.op == OpKind::kEmbedding && model_.graph.value(node.inputs[0]).name == kInputIds) {
@@ -153,9 +169,15 @@ class FactorizeRun {
   }
 
   Status Linears() {
-    if (o_.linear_error == 0) return {};
+    if (!LinearsToo()) return {};
     TRY(const auto examples, compress::ReadCalibration(o_.calib, model_, o_.calibration));
     const std::vector<size_t> linears = compress::FactorizableLinears(model_.graph);
+    if (linears.empty()) {
+      return Unsupported(
+          o_.model +
+          ": has no linear to factorize: they are int8, shared or factorized already; "
+          "start from the float model");
+    }
     Progress bar("calibrating", 1);
     TRY(const std::vector<compress::Gram> grams,
         compress::InputGrams(model_, linears, examples, {.threads = o_.threads}, [&](double share) {
@@ -163,7 +185,7 @@ class FactorizeRun {
           return CheckInterrupt();
         }));
     TRY(compress::LinearsFactorization f,
-        compress::FactorizeLinears(model_.graph, linears, grams, o_.linear_error));
+        compress::FactorizeLinears(model_.graph, linears, grams, o_.linears));
     model_.graph = std::move(f.graph);
     Json rows = Json::array();
     for (const compress::LinearFactorization& l : f.linears) {
@@ -173,7 +195,10 @@ class FactorizeRun {
                       {"inputs", l.inputs},
                       {"error", l.error}});
     }
-    report_["linears"] = {{"of", linears.size()}, {"factorized", rows}};
+    report_["linears"] = {{"of", linears.size()},
+                          {"parameters_before", f.parameters_before},
+                          {"parameters", f.parameters},
+                          {"factorized", rows}};
     return {};
   }
 
@@ -183,7 +208,9 @@ class FactorizeRun {
       const Json& v = report_["vocabulary"];
       text += "vocabulary  " + std::to_string(v["pieces_before"].get<size_t>()) + " -> " +
               std::to_string(v["pieces"].get<size_t>()) + " pieces, which are " +
-              Text("%.2f", 100 * v["tokens_covered"].get<double>()) + " % of the tokens counted\n";
+              Text("%.2f", 100 * v["tokens_covered"].get<double>()) + " % of the tokens counted; " +
+              Text("%.2f", 100 * v["texts_changed"].get<double>()) +
+              " % of the texts are cut otherwise\n";
     }
     if (report_.contains("embedding")) {
       const Json& e = report_["embedding"];
@@ -194,7 +221,9 @@ class FactorizeRun {
     }
     if (report_.contains("linears")) {
       text += "linears     " + std::to_string(report_["linears"]["factorized"].size()) + " of " +
-              std::to_string(report_["linears"]["of"].get<size_t>()) + " factorized\n";
+              std::to_string(report_["linears"]["of"].get<size_t>()) + " factorized, " +
+              CountText(report_["linears"]["parameters_before"]) + " -> " +
+              CountText(report_["linears"]["parameters"]) + " parameters\n";
     }
     if (report_.contains("score")) {
       text += report_["metric"].get<std::string>() + "  " + Text("%.4f", report_["score_before"]) +
@@ -231,10 +260,13 @@ Action SetupFactorize(CLI::App& app) {
   app.add_option("--min-count", o.least, "with --vocabulary: how often at least")
       ->needs(vocabulary)
       ->capture_default_str();
-  app.add_option(
-      "--linear-error", o.linear_error,
+  auto* error = app.add_option(
+      "--linear-error", o.linears.error,
       "factorize linears where that is smaller and costs at most this share of their output");
-  app.add_option("--calib", o.calib, "with --linear-error: texts to measure it on");
+  app.add_option("--linear-share", o.linears.share,
+                 "factorize linears to this share of their parameters, ranks chosen by least error")
+      ->excludes(error);
+  app.add_option("--calib", o.calib, "texts that linears are factorized for");
   app.add_option("--samples", o.calibration.samples, "calibration texts used")
       ->capture_default_str();
   auto* valid = app.add_option("--valid", o.valid,

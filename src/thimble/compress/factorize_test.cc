@@ -8,7 +8,7 @@
 
 #include "thimble/base/random.h"
 #include "thimble/compress/torch_tensor.h"
-#include "thimble/formats/thimble/example_model.h"
+#include "thimble/formats/thimble/packed.h"
 #include "thimble/models/architecture.h"
 #include "thimble/passes/passes.h"
 #include "thimble/train/initializer.h"
@@ -85,6 +85,25 @@ TEST_P(Table, IsTheProjectionOfTheTable) {
   EXPECT_LT(Difference(Logits(f->graph), Logits(projected)), 1e-5);
 }
 
+// A thinner table of a thin table is what the first call would have given.
+TEST_P(Table, GetsThinnerInPlace) {
+  const Graph graph = Build(GetParam());
+  const Graph twice = Factorized(Factorized(graph, {.rank = 6}), {.rank = 3});
+  EXPECT_LT(Difference(Logits(twice), Logits(Factorized(graph, {.rank = 3}))), 1e-5);
+  EXPECT_EQ(ComputeCost(twice, {}).parameters,
+            ComputeCost(Factorized(graph, {.rank = 3}), {}).parameters);
+}
+
+TEST_P(Table, KeepsFloat16) {
+  const Result<Graph> half = RunPass(*FindPass("weights_to_f16"), Build(GetParam()));
+  ASSERT_TRUE(half.has_value());
+  const Graph thin = Factorized(*half, {.rank = 3});
+  for (const Node& node : thin.nodes) {
+    if (node.op != OpKind::kLinear && node.op != OpKind::kEmbedding) continue;
+    EXPECT_EQ(node.weights[0].tensor.dtype(), DType::kF16) << node.name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, Table, testing::ValuesIn(kConfigs));
 
 TEST(FactorizeTokenTable, FollowsWhatIsLookedUp) {
@@ -122,6 +141,49 @@ TEST(FactorizeTokenTable, KeepsADecoderTied) {
     for (const Weight& w : node.weights) shared += w.tensor.SameAs(table);
   }
   EXPECT_EQ(shared, 2);
+  const Result<TableFactorization> thinner = FactorizeTokenTable(thin->graph, {}, {.rank = 2});
+  ASSERT_TRUE(thinner.has_value()) << thinner.error().message();
+  EXPECT_LT(Difference(Logits(thinner->graph), Logits(Factorized(graph, {.rank = 2}))), 1e-4);
+  EXPECT_EQ(thinner->graph.nodes.size(), thin->graph.nodes.size());
+}
+
+// A file holds a tied table twice, in two layouts.
+TEST(FactorizeTokenTable, KeepsADecoderTiedThatWasReadFromAFile) {
+  const Result<Model> model =
+      Packed({.graph = Build(kConfigs[0], Task::kMaskedLm), .task = Task::kMaskedLm});
+  ASSERT_TRUE(model.has_value()) << model.error().message();
+  const Graph thin = Factorized(model->graph, {.rank = 4});
+  EXPECT_LT(Difference(Logits(thin),
+                       Logits(Factorized(Build(kConfigs[0], Task::kMaskedLm), {.rank = 4}))),
+            1e-5);
+  EXPECT_EQ(ComputeCost(model->graph, {}).parameters - ComputeCost(thin, {}).parameters,
+            40 * (16 - 4) - 2 * 4 * 16);
+}
+
+// The published halving (arXiv 2501.00042): W_Q, W_K, W_V without biases, a table and an output matrix of 1,000 words;
+// 8 bytes per parameter there.
+TEST(Count, IsThePublishedOneOfHalvedEmbeddings) {
+  const auto parameters = [](int64_t width) {
+    const auto zeros = [](int64_t rows, int64_t columns) {
+      return Tensor::FromFloats({rows, columns},
+                                std::vector<float>(static_cast<size_t>(rows * columns)));
+    };
+    Builder b;
+    const ValueId x = b.Add(OpKind::kEmbedding, "words", {b.Input(kInputIds)},
+                            {{"words.weight", zeros(1000, width)}});
+    std::vector<ValueId> qkv;
+    for (const std::string name : {"query", "key", "value"}) {
+      qkv.push_back(b.Add(OpKind::kLinear, name, {x}, {{name + ".weight", zeros(width, width)}}));
+    }
+    const ValueId y =
+        b.Add(OpKind::kAttention, "attention", qkv, {}, AttentionAttrs{.heads = width / 16});
+    b.Output("logits", b.Add(OpKind::kLinear, "out", {y}, {{"out.weight", zeros(1000, width)}}));
+    return ComputeCost(*std::move(b).Finish(10), {}).parameters;
+  };
+  EXPECT_EQ(parameters(64), 140288);
+  EXPECT_EQ(parameters(32), 67072);
+  EXPECT_EQ(8 * parameters(64), 1122304);
+  EXPECT_EQ(8 * parameters(32), 536576);
 }
 
 TEST(FactorizeTokenTable, SaysWhatIsWrong) {
@@ -162,7 +224,7 @@ TEST(FactorizeLinears, IsTheBestOfItsRankForTheInputs) {
   const std::vector<size_t> linears = FactorizableLinears(graph);
   ASSERT_EQ(linears.size(), 1u);
   const Gram gram{.sum = at::mm(x.t(), x), .total = x.sum(0), .rows = 200};
-  const auto f = FactorizeLinears(graph, linears, std::span(&gram, 1), 0.02);
+  const auto f = FactorizeLinears(graph, linears, std::span(&gram, 1), {.error = 0.02});
   ASSERT_TRUE(f.has_value()) << f.error().message();
   ASSERT_EQ(f->linears.size(), 1u);
   EXPECT_EQ(f->linears[0].rank, 5);
@@ -180,10 +242,68 @@ TEST(FactorizeLinears, LeavesWhatWouldNotGetSmaller) {
   const at::Tensor w = RandomMatrix(24, 20, 5), x = RandomMatrix(200, 20, 2);
   const Graph graph = OneLinear(w);
   const Gram gram{.sum = at::mm(x.t(), x), .total = x.sum(0), .rows = 200};
-  const auto f = FactorizeLinears(graph, FactorizableLinears(graph), std::span(&gram, 1), 0.01);
+  const auto f =
+      FactorizeLinears(graph, FactorizableLinears(graph), std::span(&gram, 1), {.error = 0.01});
   ASSERT_TRUE(f.has_value());
   EXPECT_TRUE(f->linears.empty());
   EXPECT_EQ(WeightsSha256(f->graph), WeightsSha256(graph));
+}
+
+// Every pair of ranks, tried.
+TEST(RanksWithin, LosesNoMoreThanAnyChoiceOfAsFewParameters) {
+  Random random(3);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<LinearChoice> linears(2);
+    for (LinearChoice& l : linears) {
+      l.outputs = 4 + static_cast<int64_t>(random.Uniform() * 9);
+      l.inputs = 4 + static_cast<int64_t>(random.Uniform() * 9);
+      double sum = 0;
+      for (int64_t i = 0; i < std::min(l.outputs, l.inputs); ++i) {
+        l.energy.push_back(random.Uniform());
+        sum += l.energy.back();
+      }
+      std::sort(l.energy.rbegin(), l.energy.rend());
+      for (double& e : l.energy) e /= sum;
+    }
+    const int64_t all = linears[0].Parameters(0) + linears[1].Parameters(0);
+    const int64_t budget = all * (3 + round % 7) / 10;
+    const auto ranks = RanksWithin(linears, budget);
+    const int64_t least = linears[0].Parameters(1) + linears[1].Parameters(1);
+    ASSERT_EQ(ranks.has_value(), least <= budget) << round;
+    if (!ranks) continue;
+    const auto parameters = [&](int64_t i, int64_t j) {
+      return linears[0].Parameters(i) + linears[1].Parameters(j);
+    };
+    const int64_t used = parameters((*ranks)[0], (*ranks)[1]);
+    EXPECT_LE(used, budget);
+    const double error = linears[0].Error((*ranks)[0]) + linears[1].Error((*ranks)[1]);
+    for (size_t i = 0; i <= linears[0].energy.size(); ++i) {
+      for (size_t j = 0; j <= linears[1].energy.size(); ++j) {
+        if (parameters(static_cast<int64_t>(i), static_cast<int64_t>(j)) > used) continue;
+        EXPECT_LE(error, linears[0].Error(static_cast<int64_t>(i)) +
+                             linears[1].Error(static_cast<int64_t>(j)) + 1e-12)
+            << round;
+      }
+    }
+  }
+}
+
+TEST(FactorizeLinears, MeetsAShareAndIsDoneOnce) {
+  const at::Tensor w = RandomMatrix(24, 20, 5), x = RandomMatrix(200, 20, 2);
+  const Graph graph = OneLinear(w);
+  const Gram gram{.sum = at::mm(x.t(), x), .total = x.sum(0), .rows = 200};
+  const auto f =
+      FactorizeLinears(graph, FactorizableLinears(graph), std::span(&gram, 1), {.share = 0.5});
+  ASSERT_TRUE(f.has_value()) << f.error().message();
+  EXPECT_EQ(f->parameters_before, 480);
+  EXPECT_EQ(f->linears[0].rank, 5);  // 240 / 44
+  EXPECT_EQ(f->parameters, 220);
+  EXPECT_TRUE(FactorizableLinears(f->graph).empty());
+  EXPECT_THAT(
+      FactorizeLinears(graph, FactorizableLinears(graph), std::span(&gram, 1), {.share = 0.05})
+          .error()
+          .message(),
+      HasSubstr("rank 1 everywhere has 44"));
 }
 
 }  // namespace

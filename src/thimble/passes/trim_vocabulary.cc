@@ -103,7 +103,11 @@ Result<Trimmed> TrimVocabulary(const Graph& graph, const TokenizerSpec& tokenize
   for (const int32_t id : kept) t.pieces.push_back(tokenizer.pieces[static_cast<size_t>(id)]);
   const auto move = [&](int32_t& id) -> Status {
     if (id < 0) return {};
-    const int32_t now = id < pieces ? place[static_cast<size_t>(id)] : -1;
+    if (id >= pieces) {
+      return Unsupported("the token of id " + std::to_string(id) +
+                         " has no piece in the vocabulary");
+    }
+    const int32_t now = place[static_cast<size_t>(id)];
     if (now < 0)
       return InvalidArgument("the special token of id " + std::to_string(id) + " has to stay");
     id = now;

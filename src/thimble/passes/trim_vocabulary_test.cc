@@ -119,6 +119,10 @@ TEST(TrimVocabulary, SaysWhatIsWrong) {
   EXPECT_THAT(error({0, 1, 2, 3, 4, 4}), HasSubstr("rising"));
   EXPECT_THAT(error({0, 1, 2, 3, 4, 16}), HasSubstr("below 16"));
   EXPECT_THAT(error({0, 1, 2, 3, 4}, 9), HasSubstr("row per piece"));
+  TokenizerSpec added = Spec();
+  added.added_tokens = {{.id = 16, .text = "<extra>"}};
+  EXPECT_THAT(TrimVocabulary(MaskedLm(17), added, {0, 1, 2, 3, 4}).error().message(),
+              HasSubstr("id 16 has no piece"));
   TokenizerSpec unigram = Spec();
   unigram.kind = TokenizerKind::kUnigram;
   EXPECT_THAT(PiecesToKeep(unigram, {}, 1).error().message(), HasSubstr("WordPiece"));
