@@ -4,24 +4,33 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/score.h"
+#include "thimble/compress/activation_range.h"
 #include "thimble/compress/mixed_precision.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/passes/passes.h"
+#include "thimble/passes/smooth_channels.h"
 
 namespace thimble::cli {
 namespace {
 
+using compress::Speedup;
 using Json = nlohmann::ordered_json;
 
 struct QuantizeCall {
   std::string model, output, scheme = "mixed", goal = "speed", calib, valid, metric;
+  std::string activations = "dynamic", method = "percentile";
+  double percentile = 99.99;
+  std::optional<double> smooth;
+  bool correct_biases = false, per_channel = true;
   compress::PrecisionOptions options;
   compress::CalibrationOptions calibration{.samples = 256};
   bool force = false, json = false;
@@ -48,34 +57,36 @@ double WeightBytes(const Graph& graph) {
   return bytes;
 }
 
+// A node whose weights are quantized; null if there is none.
+const Node* FindQuantized(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (!node.weights.empty() && node.weights[0].tensor.dtype() == DType::kI8) return &node;
+  }
+  return nullptr;
+}
+
 class QuantizeRun {
  public:
   explicit QuantizeRun(QuantizeCall call) : o_(std::move(call)) {}
 
   Status Execute() {
-    if (o_.valid.empty()) {
-      if (o_.calib.empty()) {
-        return InvalidArgument("--max-drop is checked on labelled texts: give --valid");
-      }
-      o_.valid = o_.calib;
-      Note("without --valid the limit is checked on " + o_.calib);
-    }
+    TRY_VOID(CheckCall());
     TRY(model_, ReadThimble(o_.model));
-    TRY(const Dataset valid, ReadFor(model_, o_.valid));
-    const auto score = [&](const Graph& graph) -> Result<double> {
-      Model model = model_;
-      model.graph = graph;
-      TRY(const Score s, ScoreOn(model, valid, o_.metric, o_.options.timing.threads));
-      metric_ = s.metric;
-      return s.value;
-    };
-    report_["model"] = o_.model;
-    report_["scheme"] = o_.scheme;
-    if (o_.scheme == "dynamic") {
-      TRY_VOID(Dynamic(score));
-    } else {
-      TRY_VOID(Mixed(score));
+    if (const Node* node = FindQuantized(model_.graph)) {
+      return Unsupported(o_.model + ": " + node->name +
+                         " is quantized already; give the float model that it was made of");
     }
+    TRY(valid_, ReadFor(model_, o_.valid));
+    if (!o_.calib.empty()) {
+      TRY(examples_, compress::ReadCalibration(o_.calib, model_, o_.calibration));
+    }
+    report_ = {{"model", o_.model}, {"scheme", o_.scheme}};
+    TRY(before_, Score(model_.graph));
+    report_["metric"] = metric_;
+    original_ = model_.graph;
+    if (o_.smooth) TRY_VOID(Smooth());
+    TRY(const Graph quantized, Quantized());
+    TRY_VOID(o_.scheme == "mixed" ? Mixed(quantized) : Whole(quantized));
     model_.provenance.emplace_back("quantization", report_.dump());
     TRY_VOID(WriteThimble(model_, o_.output));
     report_["output"] = o_.output;
@@ -83,8 +94,81 @@ class QuantizeRun {
   }
 
  private:
+  bool Static() const { return o_.scheme == "static" || o_.activations == "static"; }
+
+  Status CheckCall() {
+    if (!o_.per_channel) {
+      return InvalidArgument("--per_channel false: weights have a scale per output here, always");
+    }
+    const char* needs = Static()               ? "static scales are calibrated on texts"
+                        : o_.scheme == "mixed" ? "--scheme mixed measures each weight on texts"
+                        : o_.smooth            ? "--smooth looks at activations on texts"
+                        : o_.correct_biases    ? "--bias-correction takes means over texts"
+                                               : nullptr;
+    if (needs != nullptr && o_.calib.empty()) {
+      return InvalidArgument(std::string(needs) + ": give --calib");
+    }
+    if (o_.valid.empty()) {
+      if (o_.calib.empty()) {
+        return InvalidArgument("--max-drop is checked on labelled texts: give --valid");
+      }
+      o_.valid = o_.calib;
+      Note("without --valid the limit is checked on " + o_.calib);
+    }
+    return {};
+  }
+
+  Result<double> Score(const Graph& graph) {
+    Model model = model_;
+    model.graph = graph;
+    TRY(const cli::Score s, ScoreOn(model, valid_, o_.metric, o_.options.timing.threads));
+    metric_ = s.metric;
+    return s.value;
+  }
+
+  Result<std::vector<compress::InputStatistics>> Observe() const {
+    Progress bar("calibrating", 1);
+    return compress::ObserveInputs(model_, examples_, o_.options.timing.threads, [&](double share) {
+      bar.Update(share);
+      return CheckInterrupt();
+    });
+  }
+
+  // The float model computes the same afterwards; what is quantized of it is not the same.
+  Status Smooth() {
+    TRY(const auto statistics, Observe());
+    std::vector<std::vector<float>> largest(model_.graph.values.size());
+    for (const compress::InputStatistics& s : statistics) largest[Index(s.value)] = s.largest;
+    TRY(Smoothed smoothed, SmoothChannels(model_.graph, largest, *o_.smooth));
+    report_["smoothing"] = {
+        {"strength", *o_.smooth}, {"streams", smoothed.streams}, {"channels", smoothed.channels}};
+    if (smoothed.streams == 0) {
+      Note("--smooth: a norm or an activation lies behind every value, nothing can be moved");
+    }
+    model_.graph = std::move(smoothed.graph);
+    return {};
+  }
+
+  // Everything that can be, in the way that was asked for.
+  Result<Graph> Quantized() {
+    TRY(Graph graph, RunPass(*FindPass("weights_to_int8"), model_.graph));
+    report_["activations"] = Static() ? "static" : "dynamic";
+    if (Static()) {
+      TRY(const auto statistics, Observe());
+      graph = compress::WithInputScales(graph, statistics,
+                                        *compress::RangeMethodFromName(o_.method), o_.percentile);
+      report_["calibration_method"] = o_.method;
+    }
+    if (o_.correct_biases) {
+      TRY(graph, compress::CorrectBiases(model_, graph, examples_, o_.options.timing.threads,
+                                         [](double) { return CheckInterrupt(); }));
+    }
+    report_["bias_correction"] = o_.correct_biases;
+    return graph;
+  }
+
   // A row of the table of types.
-  void AddType(const char* name, double score, const Graph& graph, const compress::Speedup& time,
+  void AddType(const std::string& name, double score, const Graph& graph, const Speedup& time,
                bool dense) {
     report_["types"].push_back({{"type", name},
                                 {"score", score},
@@ -93,75 +177,85 @@ class QuantizeRun {
                                 {"speedup", dense ? 1.0 : time.factor}});
   }
 
-  Status CheckDrop(double before, double after, const std::string& nodes) const {
-    if (before - after <= o_.options.max_drop || o_.force) return {};
-    return Error(ErrorCode::kLimitNotMet, metric_ + " falls from " + Text("%.4f", before) + " to " +
-                                              Text("%.4f", after) + ", more than --max-drop " +
-                                              Text("%g", o_.options.max_drop) + nodes +
-                                              " (--force writes it)");
-  }
-
-  Status Dynamic(const std::function<Result<double>(const Graph&)>& score) {
-    TRY(const double before, score(model_.graph));
-    TRY(Graph int8, RunPass(*FindPass("weights_to_int8"), model_.graph));
-    TRY(const double after, score(int8));
-    TRY_VOID(CheckDrop(before, after, "; --scheme mixed keeps what costs most as it is"));
-    TRY(const compress::Speedup time, compress::MeasureSpeedup(model_, int8, o_.options.timing));
-    report_["metric"] = metric_;
-    AddType("as it was", before, model_.graph, time, true);
-    AddType("int8", after, int8, time, false);
-    model_.graph = std::move(int8);
-    return {};
-  }
-
-  Status Mixed(const std::function<Result<double>(const Graph&)>& score) {
-    if (o_.calib.empty()) {
-      return InvalidArgument("--scheme mixed measures what each weight costs on texts: --calib");
+  // `groups`: what each weight costs; empty where nothing was measured.
+  Status CheckDrop(double after, const std::vector<compress::PrecisionGroup>& groups) const {
+    if (before_ - after <= o_.options.max_drop || o_.force) return {};
+    std::vector<const compress::PrecisionGroup*> costly;
+    for (const compress::PrecisionGroup& group : groups) costly.push_back(&group);
+    std::stable_sort(costly.begin(), costly.end(),
+                     [](auto* a, auto* b) { return a->loss > b->loss; });
+    constexpr size_t kNamed = 3;
+    std::string names;
+    for (size_t i = 0; i < std::min(kNamed, costly.size()); ++i) {
+      names += (i == 0 ? "; costs most: " : ", ") + costly[i]->nodes[0];
     }
-    o_.options.only_where_faster = o_.goal == "speed";
-    TRY(const auto examples, compress::ReadCalibration(o_.calib, model_, o_.calibration));
-    TRY(const auto distance,
-        compress::OutputDistance::Create(model_, examples, o_.options.timing.threads));
-    compress::PrecisionPlan plan;
-    {
-      Progress bar("measuring", 1);
-      TRY(plan, compress::ChoosePrecision(model_, distance, score, o_.options, [&](double share) {
+    return Error(
+        ErrorCode::kLimitNotMet,
+        metric_ + " falls from " + Text("%.4f", before_) + " to " + Text("%.4f", after) +
+            ", more than --max-drop " + Text("%g", o_.options.max_drop) + names +
+            (o_.scheme == "mixed" ? "" : "; --scheme mixed keeps what costs most as it is") +
+            " (--force writes it)");
+  }
+
+  Status Whole(const Graph& quantized) {
+    TRY(const double after, Score(quantized));
+    std::vector<compress::PrecisionGroup> groups;
+    if (before_ - after > o_.options.max_drop && !o_.force && !examples_.empty()) {
+      TRY(const auto distance, Distance());
+      Progress bar("looking for what costs most", 1);
+      TRY(groups, compress::MeasureLosses(model_, quantized, distance, [&](double share) {
             bar.Update(share);
             return CheckInterrupt();
           }));
     }
-    report_["metric"] = metric_;
+    TRY_VOID(CheckDrop(after, groups));
+    TRY(const Speedup time, MeasureSpeedup(Original(), quantized, o_.options.timing));
+    AddType("as it was", before_, original_, time, true);
+    AddType(Static() ? "int8, static" : "int8", after, quantized, time, false);
+    model_.graph = quantized;
+    return {};
+  }
+
+  Status Mixed(const Graph& quantized) {
+    o_.options.only_where_faster = o_.goal == "speed";
+    TRY(const auto distance, Distance());
+    const compress::ScoreFn score = [this](const Graph& graph) { return Score(graph); };
+    compress::PrecisionPlan plan;
+    {
+      Progress bar("measuring", 1);
+      TRY(plan, compress::ChoosePrecision(model_, quantized, distance, score, o_.options,
+                                          [&](double share) {
+                                            bar.Update(share);
+                                            return CheckInterrupt();
+                                          }));
+    }
     report_["goal"] = o_.goal;
-    AddType("as it was", plan.score_float, model_.graph, plan.all_int8, true);
-    TRY(const Graph all, RunPass(*FindPass("weights_to_int8"), model_.graph));
-    AddType("all int8", plan.score_int8, all, plan.all_int8, false);
+    AddType("as it was", before_, original_, plan.all, true);
+    AddType("all int8", plan.score_all, quantized, plan.all, false);
     AddType("mixed", plan.score, plan.graph, plan.mixed, false);
-    std::vector<const compress::PrecisionGroup*> costly;
     report_["groups"] = Json::array();
     for (const compress::PrecisionGroup& group : plan.groups) {
       report_["groups"].push_back({{"nodes", group.nodes},
                                    {"loss", group.loss},
                                    {"speedup", group.speedup},
-                                   {"int8", group.int8}});
-      costly.push_back(&group);
+                                   {"int8", group.quantized}});
     }
-    std::stable_sort(costly.begin(), costly.end(),
-                     [](auto* a, auto* b) { return a->loss > b->loss; });
-    TRY_VOID(CheckDrop(plan.score_float, plan.score, "; " + costly[0]->nodes[0] + " costs most"));
-    // Two timings of one model differ by so much on a shared machine.
-    constexpr double kNoise = 0.03;
-    const double better = std::max(1.0, plan.score_float - plan.score_int8 <= o_.options.max_drop
-                                            ? plan.all_int8.factor
-                                            : 1.0);
-    if (o_.goal == "speed" && plan.mixed.factor < (1 - kNoise) * better && !o_.force) {
-      return Error(
-          ErrorCode::kLimitNotMet,
-          "the mixed model is measured at " + Text("%.2fx", plan.mixed.factor) +
-              " of the original's speed, and one of one type at " + Text("%.2fx", better) +
-              "; measure again on a quieter machine, or take --scheme dynamic (--force writes it)");
+    if (plan.replaced) {
+      Note("the mixed model was measured to be slower than one of one type, which is taken");
     }
+    TRY_VOID(CheckDrop(plan.score, plan.groups));
     model_.graph = std::move(plan.graph);
     return {};
+  }
+
+  Result<compress::OutputDistance> Distance() const {
+    return compress::OutputDistance::Create(model_, examples_, o_.options.timing.threads);
+  }
+
+  Model Original() const {
+    Model model = model_;
+    model.graph = original_;
+    return model;
   }
 
   std::string Human() const {
@@ -169,11 +263,11 @@ class QuantizeRun {
     const auto pad = [](std::string cell, size_t width) {
       return std::string(width - std::min(width, cell.size()), ' ') + cell;
     };
-    std::string text = "weights    " + pad(metric_, wide) + pad("MiB", 10) + pad("ms", 10) +
+    std::string text = "weights      " + pad(metric_, wide) + pad("MiB", 10) + pad("ms", 10) +
                        pad("speed", 8) + "\n";
     for (const Json& row : report_["types"]) {
       std::string name = row["type"];
-      name.resize(11, ' ');
+      name.resize(13, ' ');
       text += name + pad(Text("%.4f", row["score"]), wide) +
               pad(Text("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
               pad(Text("%.3f", row["p50_ms"]), 10) + pad(Text("%.2fx", row["speedup"]), 8) + "\n";
@@ -189,6 +283,10 @@ class QuantizeRun {
 
   QuantizeCall o_;
   Model model_;
+  Graph original_;
+  Dataset valid_;
+  std::vector<train::TrainingExample> examples_;
+  double before_ = 0;
   std::string metric_;
   Json report_;
 };
@@ -202,21 +300,39 @@ Action SetupQuantize(CLI::App& app) {
   app.add_option("-o,--output", o.output, "the .thimble file to write")
       ->required()
       ->type_name("FILE");
-  app.add_option(
-         "--scheme", o.scheme,
-         "mixed: int8 where it pays and does not cost the answers; dynamic: int8 everywhere")
-      ->check(CLI::IsMember({"dynamic", "mixed"}))
+  app.add_option("--scheme", o.scheme,
+                 "mixed: int8 where it pays and does not cost the answers; dynamic: int8 "
+                 "everywhere; static: with activation scales fixed on --calib")
+      ->check(CLI::IsMember({"dynamic", "static", "mixed"}))
       ->capture_default_str();
   app.add_option("--goal", o.goal,
                  "of mixed: speed, int8 where it is faster here; size, wherever the limit allows")
       ->check(CLI::IsMember({"speed", "size"}))
       ->capture_default_str();
+  app.add_option("--activations", o.activations, "of mixed: dynamic, or static")
+      ->check(CLI::IsMember({"dynamic", "static"}))
+      ->capture_default_str();
+  app.add_option("--calibration-method,--calibration_method", o.method,
+                 "of static: how the range of activations is chosen")
+      ->check(CLI::IsMember({"minmax", "percentile", "mse", "entropy"}))
+      ->capture_default_str();
+  app.add_option("--percentile", o.percentile, "of --calibration-method percentile")
+      ->check(CLI::Range(50.0, 100.0))
+      ->capture_default_str();
+  app.add_option("--smooth", o.smooth,
+                 "move outlier channels from activations into weights; 0.5 divides them evenly")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_flag("--bias-correction", o.correct_biases,
+               "biases take up what quantization adds in the mean");
+  app.add_flag("--per-channel,--per_channel", o.per_channel, "a scale per output: always so")
+      ->group("");
   app.add_option("--valid", o.valid, "labelled set that the limit is checked on; unset: --calib");
   app.add_option("--max-drop,--max_drop", o.options.max_drop,
                  "what the metric may lose; more is an error (3)")
       ->capture_default_str();
   app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
-  app.add_option("--calib", o.calib, "mixed: texts on which each weight's cost is measured");
+  app.add_option("--calib", o.calib,
+                 "texts to calibrate on: a labelled set of the task, or plain text");
   app.add_option("--samples", o.calibration.samples, "calibration texts used")
       ->capture_default_str();
   app.add_option("--seq", o.options.timing.tokens, "tokens of a sequence that is timed")

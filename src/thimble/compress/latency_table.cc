@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <tuple>
 
 #include "thimble/formats/thimble/packed.h"
@@ -57,18 +58,34 @@ class Candidate {
   Batch batch_;
 };
 
-Result<Speedup> TakeTurns(Candidate& dense, Candidate& other, int rounds, double seconds_per_time) {
-  std::vector<double> factors, dense_seconds, other_seconds;
+Result<std::vector<Speedup>> TakeTurns(Candidate& dense, std::span<Candidate> others, int rounds,
+                                       double seconds_per_time) {
+  std::vector<std::vector<double>> factors(others.size()), seconds(others.size());
+  std::vector<double> dense_seconds;
   TRY(double before, dense.Time(seconds_per_time));
   for (int round = 0; round < std::max(3, rounds); ++round) {
-    TRY(const double seconds, other.Time(seconds_per_time));
+    for (size_t i = 0; i < others.size(); ++i) {
+      TRY(const double took, others[i].Time(seconds_per_time));
+      seconds[i].push_back(took);
+    }
     TRY(const double after, dense.Time(seconds_per_time));
-    factors.push_back(0.5 * (before + after) / seconds);
+    for (size_t i = 0; i < others.size(); ++i) {
+      factors[i].push_back(0.5 * (before + after) / seconds[i].back());
+    }
     dense_seconds.push_back(after);
-    other_seconds.push_back(seconds);
     before = after;
   }
-  return Speedup{Median(factors), Median(dense_seconds), Median(other_seconds)};
+  std::vector<Speedup> speedups;
+  for (size_t i = 0; i < others.size(); ++i) {
+    speedups.push_back({Median(factors[i]), Median(dense_seconds), Median(seconds[i])});
+  }
+  return speedups;
+}
+
+Result<Speedup> TakeTurns(Candidate& dense, Candidate& other, int rounds, double seconds_per_time) {
+  TRY(const std::vector<Speedup> one,
+      TakeTurns(dense, std::span(&other, 1), rounds, seconds_per_time));
+  return one[0];
 }
 
 // Structures that cost the same: kind, units, and the shapes of their linears.
@@ -216,6 +233,18 @@ Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
   TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
   TRY(Candidate b, Candidate::Create(dense, other, options));
   return TakeTurns(a, b, 3 * options.rounds, options.seconds_per_time);
+}
+
+Result<std::vector<Speedup>> MeasureSpeedups(const Model& dense,
+                                             const std::vector<const Graph*>& others,
+                                             const TimingOptions& options) {
+  TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
+  std::vector<Candidate> candidates;
+  for (const Graph* other : others) {
+    TRY(Candidate c, Candidate::Create(dense, *other, options));
+    candidates.push_back(std::move(c));
+  }
+  return TakeTurns(a, candidates, 3 * options.rounds, options.seconds_per_time);
 }
 
 }  // namespace thimble::compress

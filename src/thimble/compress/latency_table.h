@@ -46,5 +46,9 @@ struct Speedup {
 };
 Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
                                const TimingOptions& options);
+// Of several, all of them in every round, so that they can be compared with each other.
+Result<std::vector<Speedup>> MeasureSpeedups(const Model& dense,
+                                             const std::vector<const Graph*>& others,
+                                             const TimingOptions& options);
 
 }  // namespace thimble::compress

@@ -2,89 +2,98 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <set>
 #include <tuple>
-
-#include "thimble/passes/weights_to_int8.h"
 
 namespace thimble::compress {
 namespace {
 
+bool IsQuantized(const Graph& graph, const Graph& quantized, size_t node) {
+  if (graph.nodes[node].weights.empty()) return false;
+  const DType from = graph.nodes[node].weights[0].tensor.dtype();
+  const DType to = quantized.nodes[node].weights[0].tensor.dtype();
+  return from != to && to == DType::kI8;
+}
+
+// Linears of one shape take the same time.
+using ShapeClass = std::tuple<bool, int64_t, int64_t>;  // a linear or not, rows, columns
+
+struct Group {
+  std::vector<size_t> nodes;
+  ShapeClass shape;
+};
+
+std::vector<Group> FindGroups(const Graph& graph, const Graph& quantized) {
+  std::vector<Group> groups;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (!IsQuantized(graph, quantized, i)) continue;
+    const Tensor& weight = graph.nodes[i].weights[0].tensor;
+    const auto known = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return graph.nodes[g.nodes[0]].weights[0].tensor.SameAs(weight);
+    });
+    if (known != groups.end()) {
+      known->nodes.push_back(i);
+    } else {
+      const bool linear = graph.nodes[i].op == OpKind::kLinear;
+      groups.push_back({{i}, {linear, weight.dim(0), weight.dim(1)}});
+    }
+  }
+  return groups;
+}
+
+template <class Chosen>
+Graph With(const Graph& graph, const Graph& quantized, const std::vector<Group>& groups,
+           const Chosen& chosen) {
+  Graph result = graph;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!chosen(g)) continue;
+    for (const size_t node : groups[g].nodes) result.nodes[node] = quantized.nodes[node];
+  }
+  return result;
+}
+
 class Chooser {
  public:
-  Chooser(const Model& model, const OutputDistance& distance,
-          const std::function<Result<double>(const Graph&)>& score, const PrecisionOptions& options,
-          const ProgressFn& progress)
-      : model_(model), distance_(distance), score_(score), options_(options), progress_(progress) {}
+  Chooser(const Model& model, const Graph& quantized, const ScoreFn& score,
+          const PrecisionOptions& options, const ProgressFn& progress)
+      : model_(model),
+        quantized_(quantized),
+        score_(score),
+        options_(options),
+        progress_(progress),
+        groups_(FindGroups(model.graph, quantized)) {}
 
-  Result<PrecisionPlan> Run() && {
-    FindGroups();
-    if (plan_.groups.empty()) {
-      return Unsupported("the model has no float32 or float16 matrix that could become int8");
-    }
+  Result<PrecisionPlan> Run(const OutputDistance& distance) && {
+    TRY(plan_.groups, MeasureLosses(model_, quantized_, distance,
+                                    [&](double share) { return progress_(0.4 * share); }));
     TRY(plan_.score_float, score_(model_.graph));
-    TRY(const Graph all, With([](size_t) { return true; }));
-    TRY(plan_.score_int8, score_(all));
-    TRY_VOID(MeasureLosses());
+    const Graph all = Quantized([](size_t) { return true; });
+    TRY(plan_.score_all, score_(all));
     TRY_VOID(MeasureTimes());
     TRY_VOID(Choose());
-    TRY(plan_.all_int8, MeasureSpeedup(model_, all, options_.timing));
-    TRY(plan_.mixed, MeasureSpeedup(model_, plan_.graph, options_.timing));
+    TRY(const std::vector<Speedup> times,
+        MeasureSpeedups(model_, {&all, &plan_.graph}, options_.timing));
+    plan_.all = times[0];
+    plan_.mixed = times[1];
+    if (options_.only_where_faster) KeepPromise(all);
     return std::move(plan_);
   }
 
  private:
-  void FindGroups() {
-    const Graph& graph = model_.graph;
-    std::vector<const Tensor*> weights;
-    for (size_t i = 0; i < graph.nodes.size(); ++i) {
-      const Node& node = graph.nodes[i];
-      if (!BecomesInt8(graph, node) || node.weights[0].tensor.dtype() == DType::kI8) continue;
-      const Tensor& weight = node.weights[0].tensor;
-      const auto known = std::find_if(weights.begin(), weights.end(),
-                                      [&](const Tensor* w) { return w->SameAs(weight); });
-      const auto place = static_cast<size_t>(known - weights.begin());
-      if (known == weights.end()) {
-        weights.push_back(&weight);
-        plan_.groups.emplace_back();
-        shapes_.push_back({node.op == OpKind::kLinear, weight.dim(0), weight.dim(1)});
-      }
-      plan_.groups[place].nodes.push_back(node.name);
-    }
-  }
-
   template <class Chosen>
-  Result<Graph> With(const Chosen& chosen) const {
-    std::set<std::string_view> names;
-    for (size_t g = 0; g < plan_.groups.size(); ++g) {
-      if (chosen(g)) names.insert(plan_.groups[g].nodes.begin(), plan_.groups[g].nodes.end());
-    }
-    return WeightsToInt8Where(model_.graph,
-                              [&](const Node& node) { return names.contains(node.name); });
+  Graph Quantized(const Chosen& chosen) const {
+    return With(model_.graph, quantized_, groups_, chosen);
   }
 
-  Status MeasureLosses() {
-    for (size_t g = 0; g < plan_.groups.size(); ++g) {
-      TRY(const Graph graph, With([&](size_t other) { return other == g; }));
-      TRY(plan_.groups[g].loss, distance_.To(graph));
-      TRY_VOID(
-          progress_(0.4 * static_cast<double>(g + 1) / static_cast<double>(plan_.groups.size())));
-    }
-    return {};
-  }
-
-  // Linears of one shape take the same time; they are timed together.
   Status MeasureTimes() {
-    std::map<Shape3, std::vector<size_t>> classes;
-    for (size_t g = 0; g < shapes_.size(); ++g) {
-      if (std::get<0>(shapes_[g])) classes[shapes_[g]].push_back(g);
+    std::map<ShapeClass, std::vector<size_t>> classes;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (std::get<0>(groups_[g].shape)) classes[groups_[g].shape].push_back(g);
     }
     double done = 0;
     for (const auto& [shape, members] : classes) {
-      TRY(const Graph graph, With([&](size_t g) {
-            return std::find(members.begin(), members.end(), g) != members.end();
-          }));
+      const Graph graph = Quantized(
+          [&](size_t g) { return std::find(members.begin(), members.end(), g) != members.end(); });
       TRY(const Speedup speedup, MeasureSpeedup(model_, graph, options_.timing));
       for (const size_t g : members) plan_.groups[g].speedup = speedup.factor;
       TRY_VOID(progress_(0.4 + 0.4 * ++done / static_cast<double>(classes.size())));
@@ -94,25 +103,20 @@ class Chooser {
 
   Status Choose() {
     std::vector<size_t> wanted;
-    for (size_t g = 0; g < plan_.groups.size(); ++g) {
-      const bool table = !std::get<0>(shapes_[g]);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      const bool table = !std::get<0>(groups_[g].shape);
       if (table || !options_.only_where_faster || plan_.groups[g].speedup > 1) wanted.push_back(g);
     }
-    // Those that cost least first: a plan is how many of them are int8.
+    // Those that cost least first: a plan is how many of them are quantized.
     std::stable_sort(wanted.begin(), wanted.end(), [&](size_t a, size_t b) {
       return plan_.groups[a].loss < plan_.groups[b].loss;
     });
-    const auto graph_of = [&](size_t count) {
-      return With([&](size_t g) {
-        return std::find(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(count), g) !=
-               wanted.begin() + static_cast<std::ptrdiff_t>(count);
-      });
-    };
     const auto fits = [&](size_t count) -> Result<bool> {
-      TRY(plan_.graph, graph_of(count));
+      const auto end = wanted.begin() + static_cast<std::ptrdiff_t>(count);
+      plan_.graph = Quantized([&](size_t g) { return std::find(wanted.begin(), end, g) != end; });
       TRY(plan_.score, score_(plan_.graph));
       TRY_VOID(progress_(0.9));
-      return plan_.score_float - plan_.score <= options_.max_drop;
+      return Fits(plan_.score);
     };
     size_t good = 0, bad = wanted.size();
     TRY(const bool all, fits(wanted.size()));
@@ -122,29 +126,61 @@ class Chooser {
       TRY(const bool ok, fits(middle));
       (ok ? good : bad) = middle;
     }
-    TRY(plan_.graph, graph_of(good));
-    TRY(plan_.score, score_(plan_.graph));
-    for (size_t i = 0; i < good; ++i) plan_.groups[wanted[i]].int8 = true;
+    TRY_VOID(fits(good));
+    for (size_t i = 0; i < good; ++i) plan_.groups[wanted[i]].quantized = true;
     return {};
   }
 
-  using Shape3 = std::tuple<bool, int64_t, int64_t>;  // a linear or not, rows, columns
+  bool Fits(double score) const { return plan_.score_float - score <= options_.max_drop; }
+
+  void KeepPromise(const Graph& all) {
+    const bool all_fits = Fits(plan_.score_all);
+    const double better = std::max(1.0, all_fits ? plan_.all.factor : 1.0);
+    if (plan_.mixed.factor >= better) return;
+    plan_.replaced = true;
+    const bool to_all = all_fits && plan_.all.factor > 1;
+    plan_.graph = to_all ? all : model_.graph;
+    plan_.score = to_all ? plan_.score_all : plan_.score_float;
+    plan_.mixed =
+        to_all ? plan_.all : Speedup{1, plan_.mixed.dense_seconds, plan_.mixed.dense_seconds};
+    for (PrecisionGroup& group : plan_.groups) group.quantized = to_all;
+  }
 
   const Model& model_;
-  const OutputDistance& distance_;
-  const std::function<Result<double>(const Graph&)>& score_;
+  const Graph& quantized_;
+  const ScoreFn& score_;
   const PrecisionOptions& options_;
   const ProgressFn& progress_;
-  std::vector<Shape3> shapes_;  // per group
+  const std::vector<Group> groups_;
   PrecisionPlan plan_;
 };
 
 }  // namespace
 
-Result<PrecisionPlan> ChoosePrecision(const Model& model, const OutputDistance& distance,
-                                      const std::function<Result<double>(const Graph&)>& score,
+Result<std::vector<PrecisionGroup>> MeasureLosses(const Model& model, const Graph& quantized,
+                                                  const OutputDistance& distance,
+                                                  const ProgressFn& progress) {
+  const std::vector<Group> groups = FindGroups(model.graph, quantized);
+  if (groups.empty()) {
+    return Unsupported("the model has no float32 or float16 matrix that could be quantized");
+  }
+  std::vector<PrecisionGroup> result(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const size_t node : groups[g].nodes) {
+      result[g].nodes.push_back(model.graph.nodes[node].name);
+    }
+    const Graph alone =
+        With(model.graph, quantized, groups, [&](size_t other) { return other == g; });
+    TRY(result[g].loss, distance.To(alone));
+    TRY_VOID(progress(static_cast<double>(g + 1) / static_cast<double>(groups.size())));
+  }
+  return result;
+}
+
+Result<PrecisionPlan> ChoosePrecision(const Model& model, const Graph& quantized,
+                                      const OutputDistance& distance, const ScoreFn& score,
                                       const PrecisionOptions& options, const ProgressFn& progress) {
-  return Chooser(model, distance, score, options, progress).Run();
+  return Chooser(model, quantized, score, options, progress).Run(distance);
 }
 
 }  // namespace thimble::compress

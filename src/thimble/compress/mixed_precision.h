@@ -1,4 +1,4 @@
-// Which weights become int8: those where it is faster here, but for those that cost too much of the answers.
+// Which weights are quantized: those where it is faster here, but for those that cost too much of the answers.
 #pragma once
 
 #include <functional>
@@ -15,18 +15,20 @@ namespace thimble::compress {
 // Nodes that are converted together: one, or several that share a weight.
 struct PrecisionGroup {
   std::vector<std::string> nodes;
-  double loss = 0;  // OutputDistance of the model with these alone as int8
+  double loss = 0;  // OutputDistance of the model with these alone quantized
   double speedup =
-      1;  // of the model with all groups of this shape as int8, measured; tables of words: 1, not measured
-  bool int8 = false;  // chosen
+      1;  // of the model with all groups of this shape quantized, measured; tables of words: 1, not measured
+  bool quantized = false;  // chosen
 };
 
 struct PrecisionPlan {
   std::vector<PrecisionGroup> groups;  // in execution order
-  Graph graph;                         // with the chosen ones as int8
-  double score_float = 0, score_int8 = 0,
-         score = 0;         // of the float model, of all groups as int8, of `graph`
-  Speedup all_int8, mixed;  // against the float model, in turns
+  Graph graph;                         // with the chosen ones quantized
+  double score_float = 0, score_all = 0,
+         score = 0;    // of the float model, of all groups quantized, of `graph`
+  Speedup all, mixed;  // against the float model, the three in turns
+  bool replaced =
+      false;  // the choice was measured to be slower than all or nothing, whose graph and time are given
 };
 
 struct PrecisionOptions {
@@ -35,12 +37,21 @@ struct PrecisionOptions {
   bool only_where_faster = true;  // false: wherever the score allows it, for size
 };
 
-// Starts with int8 in every group where it is measured to be faster (and in the table of words, which gets smaller and
-// not slower), and takes the groups with the largest loss back until `score` has fallen by at most max_drop. How many is
+using ScoreFn = std::function<Result<double>(const Graph&)>;
+
+// The groups whose weights `quantized`, which has the nodes of `model`, has in another type, with the loss of each: the
+// cost of its own weight, scale of inputs and bias. kUnsupported: there are none.
+Result<std::vector<PrecisionGroup>> MeasureLosses(const Model& model, const Graph& quantized,
+                                                  const OutputDistance& distance,
+                                                  const ProgressFn& progress);
+
+// Starts with every group quantized that is measured to be faster so (and the table of words, which gets smaller and
+// not slower), and takes those with the largest loss back until `score` has fallen by at most max_drop. How many is
 // found by bisection, as if more float were never worse; the result's own score is checked. `score` is asked a dozen
-// times. kUnsupported: nothing can become int8.
-Result<PrecisionPlan> ChoosePrecision(const Model& model, const OutputDistance& distance,
-                                      const std::function<Result<double>(const Graph&)>& score,
+// times. With only_where_faster the result is never measured slower than the float model, nor than all groups
+// quantized where that keeps to max_drop: where it would be, it is the faster of these.
+Result<PrecisionPlan> ChoosePrecision(const Model& model, const Graph& quantized,
+                                      const OutputDistance& distance, const ScoreFn& score,
                                       const PrecisionOptions& options, const ProgressFn& progress);
 
 }  // namespace thimble::compress

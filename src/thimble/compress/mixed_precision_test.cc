@@ -37,10 +37,12 @@ class MixedPrecision : public testing::Test {
     options.timing = {.tokens = 8, .rounds = 3, .seconds_per_time = 1e-5};
     options.max_drop = max_drop;
     options.only_where_faster = false;  // what is tested is not time
-    return ChoosePrecision(model, *distance, score, options, [](double) { return Status(); });
+    return ChoosePrecision(model, quantized, *distance, score, options,
+                           [](double) { return Status(); });
   }
 
   const Model model = SmallModel();
+  const Graph quantized = *RunPass(*FindPass("weights_to_int8"), model.graph);
   const std::vector<train::TrainingExample> examples = train::SmallData(40);
 };
 
@@ -48,7 +50,7 @@ TEST_F(MixedPrecision, IsInt8EverywhereWhereNothingIsLost) {
   const auto plan = Choose([](const Graph&) -> Result<double> { return 1.0; }, 0);
   ASSERT_TRUE(plan.has_value()) << plan.error().message();
   for (const PrecisionGroup& group : plan->groups) {
-    EXPECT_TRUE(group.int8);
+    EXPECT_TRUE(group.quantized);
     for (const std::string& node : group.nodes) EXPECT_TRUE(IsInt8(plan->graph, node)) << node;
   }
 }
@@ -68,9 +70,9 @@ TEST_F(MixedPrecision, TakesBackWhatCostsMost) {
   int count = 0;
   for (const PrecisionGroup& group : plan->groups) {
     EXPECT_GT(group.loss, 0) << group.nodes[0];
-    count += group.int8 ? 1 : 0;
-    if (group.int8) largest_kept = std::max(largest_kept, group.loss);
-    if (!group.int8) smallest_left = std::min(smallest_left, group.loss);
+    count += group.quantized ? 1 : 0;
+    if (group.quantized) largest_kept = std::max(largest_kept, group.loss);
+    if (!group.quantized) smallest_left = std::min(smallest_left, group.loss);
   }
   EXPECT_EQ(count, 5);
   EXPECT_LE(largest_kept, smallest_left);
@@ -94,7 +96,7 @@ TEST_F(MixedPrecision, RefusesWhatIsInt8Already) {
   const Result<OutputDistance> distance = OutputDistance::Create(int8, examples, 1);
   ASSERT_TRUE(distance.has_value());
   const auto plan = ChoosePrecision(
-      int8, *distance, [](const Graph&) -> Result<double> { return 1.0; }, {},
+      int8, int8.graph, *distance, [](const Graph&) -> Result<double> { return 1.0; }, {},
       [](double) { return Status(); });
   ASSERT_FALSE(plan.has_value());
   EXPECT_EQ(plan.error().code(), ErrorCode::kUnsupported);

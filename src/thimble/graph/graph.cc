@@ -232,6 +232,8 @@ ValueId Builder::Input(std::string_view name) {
 ValueId Builder::Add(OpKind op, std::string name, std::vector<ValueId> inputs,
                      std::vector<Weight> weights, Attributes attrs) {
   if (!ok()) return kNoValue;
+  // Those of a linear are all optional.
+  if (op == OpKind::kLinear && std::holds_alternative<NoAttrs>(attrs)) attrs = LinearAttrs{};
   Node node{op, std::move(name), std::move(inputs), std::move(weights), std::move(attrs), kNoValue};
   std::vector<ValueType> types;
   for (const ValueId id : node.inputs) types.push_back(type(id));

@@ -56,7 +56,7 @@ struct ValueType {
 inline constexpr int64_t kMaxWidth = int64_t{1} << 24;
 
 // --- Attributes, one struct per operation that has any. Visit names each field once, for printing,
-// --- comparing and serializing alike.
+// --- comparing and serializing alike; Optional ones are left out where they are 0.
 
 // Positions of tokens inside their sequence, from token ids: offset + index. With skip_id >= 0
 // (RoBERTa) tokens equal to skip_id get position `offset - 1` and are not counted.
@@ -78,6 +78,17 @@ struct AttentionAttrs {
   template <class V>
   void Visit(V&& v) {
     v("heads", heads), v("scale", scale);
+  }
+};
+
+// With an input scale the input is rounded to int8 codes: input_scale * q, q the integer next to x / input_scale (to even
+// between two) in [-127, 127], as static quantization calibrates it. 0: the input is taken as it is; executors of
+// int8 weights then choose a scale for each row.
+struct LinearAttrs {
+  double input_scale = 0;
+  template <class V>
+  void Visit(V&& v) {
+    v.Optional("input_scale", input_scale);
   }
 };
 
@@ -112,7 +123,7 @@ struct NoAttrs {
 };
 
 using Attributes = std::variant<NoAttrs, PositionIdsAttrs, AttentionAttrs, LayerNormAttrs,
-                                ActivationAttrs, PoolAttrs>;
+                                ActivationAttrs, PoolAttrs, LinearAttrs>;
 
 // --- Packed batches
 

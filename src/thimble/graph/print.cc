@@ -17,6 +17,9 @@ struct AttributePrinter {
 
   void operator()(const char* name, int64_t value) { Append(name, std::to_string(value)); }
   void operator()(const char* name, double value) { Append(name, Number(value)); }
+  void Optional(const char* name, double value) {
+    if (value != 0) (*this)(name, value);
+  }
   void operator()(const char* name, Activation value) {
     Append(name, std::string(ActivationName(value)));
   }

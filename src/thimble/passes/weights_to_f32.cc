@@ -1,4 +1,5 @@
-// Widens every constant to float32, dequantized where it has scales: exact for float16 and bfloat16.
+// Widens every constant to float32, dequantized where it has scales: exact for float16 and bfloat16. Scales of inputs
+// go: they are those of int8 products.
 #include "thimble/passes/matrices.h"
 #include "thimble/passes/passes.h"
 
@@ -10,6 +11,7 @@ Result<Graph> WeightsToF32(const Graph& graph) {
     return Tensor::FromFloats(tensor.shape(), tensor.ToFloats());
   });
   for (Node& node : result.nodes) {
+    if (node.op == OpKind::kLinear) node.attrs = LinearAttrs{};
     for (Weight& weight : node.weights) {
       if (weight.tensor.dtype() != DType::kF32) TRY_VOID(conversion.Apply(weight));
     }

@@ -227,7 +227,7 @@ class Planner {
     Segment segment;
     segment.rows = type(fusions_[begin].output).rows;
     free_block_.clear();
-    std::map<ValueId, uint32_t> quantized;
+    std::map<std::pair<ValueId, float>, uint32_t> quantized;  // a value, with the scale it is given
     // Values that die here in batch slots may still be read by other blocks of this segment, which run
     // at the same time: their slots are free only afterwards.
     std::vector<ValueId> dead_after;
@@ -235,7 +235,7 @@ class Planner {
       const Fusion& f = fusions_[i];
       TRY(Step step, MakeStep(f));
       if (step.kind == StepKind::kLinear && step.weight->dtype() == DType::kI8) {
-        const ValueId x = f.main->inputs[0];
+        const std::pair x(f.main->inputs[0], step.input_scale);
         if (!quantized.contains(x)) {
           quantized[x] = static_cast<uint32_t>(segment.quantized_slots.size());
           segment.quantized_slots.push_back(static_cast<uint32_t>(RoundUp(step.in.width, 64)));
@@ -244,6 +244,7 @@ class Planner {
           quantize.name = step.name;
           quantize.in = step.in;
           quantize.quantized = quantized[x];
+          quantize.input_scale = step.input_scale;
           segment.steps.push_back(std::move(quantize));
         }
         step.quantized = quantized[x];
@@ -297,6 +298,12 @@ class Planner {
         if (step.weight->layout() != Layout::kPanels) {
           return Unsupported("linear " + node.name +
                              ": its weight is not in panels; models run from a .thimble file");
+        }
+        step.input_scale = static_cast<float>(std::get<LinearAttrs>(node.attrs).input_scale);
+        if (step.input_scale != 0 && step.weight->dtype() != DType::kI8) {
+          return Unsupported(
+              "linear " + node.name +
+              ": has a scale for its input, which only int8 weights are multiplied with");
         }
         step.bias = Floats(node, 1);
         if (f.residual != kNoValue) step.in2 = operands_[Index(f.residual)];

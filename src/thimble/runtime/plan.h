@@ -62,6 +62,7 @@ struct Step {
   const float* beta = nullptr;
   Activation activation = Activation::kIdentity;
   float epsilon = 0;
+  float input_scale = 0;  // kQuantize: of every row; 0: each row has its own
   int64_t heads = 1;
   float scale = 1;
   // Multiply-adds per output row; attention: per query and key.

@@ -330,7 +330,8 @@ class Session::Impl {
                                 .width = step.in.width,
                                 .q = block.Quantized(step.quantized),
                                 .q_stride = block.segment->quantized_slots[step.quantized],
-                                .scales = block.Scales(step.quantized)});
+                                .scales = block.Scales(step.quantized),
+                                .scale = step.input_scale});
         break;
       case StepKind::kLinear:
         RunLinear(step, block, in, in2, out);

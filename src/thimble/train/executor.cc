@@ -144,6 +144,18 @@ Result<std::vector<at::Tensor>> Executor::Run(const Batch& batch, std::span<cons
   }
 }
 
+// What the codes of int8 products stand for, by the scale of the node or of each row; gradients pass as if nothing had
+// been rounded, but for values beyond the codes (Jacob et al. 2018).
+at::Tensor Executor::RoundedInput(size_t node, const at::Tensor& x) const {
+  const double scale = std::get<LinearAttrs>(graph_->nodes[node].attrs).input_scale;
+  if (scale != 0) return at::fake_quantize_per_tensor_affine(x, scale, 0, -127, 127);
+  if (options_.rounded_rows.empty() || !options_.rounded_rows[node]) return x;
+  constexpr float kLeast = 1e-30f;  // a row of zeros has no scale
+  const at::Tensor scales = (x.detach().abs().amax(1) / 127).clamp_min(kLeast);
+  const at::Tensor zeros = at::zeros(scales.sizes(), scales.options().dtype(at::kInt));
+  return at::fake_quantize_per_channel_affine(x, scales, zeros, 0, -127, 127);
+}
+
 std::vector<at::Tensor> Executor::Execute(const Batch& batch, std::span<const ValueId> wanted,
                                           const RunOptions& options) const {
   const bool record = options.gradients.defined();
@@ -208,6 +220,7 @@ std::vector<at::Tensor> Executor::Execute(const Batch& batch, std::span<const Va
     if (drop && dropout_[i].on_input && options_.hidden_dropout > 0) {
       inputs[0] = DropoutRows(inputs[0], options_.hidden_dropout, rows, site, run, options_.plain);
     }
+    if (node.op == OpKind::kLinear) inputs[0] = RoundedInput(i, inputs[0]);
     OpCall call{node, rows, inputs, weights, run, anchor};
     call.site = site;
     if (drop && node.op == OpKind::kAttention) call.dropout = options_.attention_dropout;

@@ -36,6 +36,9 @@ struct ExecutorOptions {
   at::Device device = at::kCPU;
   bool plain = false;  // use the plain expressions even where there are fast ones
   double hidden_dropout = 0, attention_dropout = 0;
+  // Per node: whether each row of a linear's input is rounded to int8 codes, as the runtime does before int8
+  // weights; empty: none. Scales that nodes carry are used in any case.
+  std::vector<bool> rounded_rows;
 };
 
 struct RunOptions {
@@ -76,6 +79,7 @@ class Executor {
   void PlaceDropout();
   void FindHead();
   Status CheckIds(const Batch& batch) const;
+  at::Tensor RoundedInput(size_t node, const at::Tensor& x) const;
   std::vector<at::Tensor> Execute(const Batch& batch, std::span<const ValueId> wanted,
                                   const RunOptions& options) const;
 

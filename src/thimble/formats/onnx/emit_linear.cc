@@ -32,14 +32,36 @@ std::vector<uint8_t> WithZeroPoint(const std::vector<int8_t>& codes) {
 
 }  // namespace
 
-// The input is quantized once for all products that read it.
-std::string OnnxEmitter::IntegerProduct(const Node& node) {
+// The input as int8 codes, their scale and zero point; made once for all products that read it.
+const std::vector<std::string>& OnnxEmitter::Quantized(const Node& node) {
   const std::string& x = In(node);
-  std::vector<std::string>& quantized = quantized_[x];
-  if (quantized.empty()) {
+  const auto scale = static_cast<float>(std::get<LinearAttrs>(node.attrs).input_scale);
+  std::vector<std::string>& quantized = quantized_[{x, scale}];
+  if (!quantized.empty()) return quantized;
+  if (scale == 0) {
     quantized =
         onnx_.NodeWithOutputs("DynamicQuantizeLinear", x + "/DynamicQuantizeLinear", 3, {{x}});
+    return quantized;
   }
+  // Codes from 1 to 255 around 128: 0, which would be -128, never comes out of the Clip.
+  const float least = -127 * scale, most = 127 * scale;
+  const std::string scale_name = onnx_.Floats(x + "/scale", {}, std::span(&scale, 1));
+  const std::string clipped = onnx_.Node("Clip", x + "/Clip",
+                                         {{x, onnx_.Floats(x + "/least", {}, std::span(&least, 1)),
+                                           onnx_.Floats(x + "/most", {}, std::span(&most, 1))}});
+  quantized = {
+      onnx_.Node("QuantizeLinear", x + "/QuantizeLinear", {{clipped, scale_name, ZeroPoint()}}),
+      scale_name, ZeroPoint()};
+  return quantized;
+}
+
+const std::string& OnnxEmitter::ZeroPoint() {
+  if (zero_point_.empty()) zero_point_ = onnx_.Bytes("zero_point", {}, std::span(&kZeroPoint, 1));
+  return zero_point_;
+}
+
+std::string OnnxEmitter::IntegerProduct(const Node& node) {
+  const std::vector<std::string>& quantized = Quantized(node);
   const Weight& weight = node.weights[0];
   const int64_t outputs = weight.tensor.dim(0), inputs = weight.tensor.dim(1);
   const bool has_zero_point = options_.codes == OnnxCodes::kUnsigned;
@@ -52,11 +74,8 @@ std::string OnnxEmitter::IntegerProduct(const Node& node) {
   const std::string scales = Cached(weight, "scales", [&] {
     return onnx_.Floats(weight.name + "/scales", {outputs}, weight.tensor.scales());
   });
-  if (has_zero_point && zero_point_.empty()) {
-    zero_point_ = onnx_.Bytes("zero_point", {}, std::span(&kZeroPoint, 1));
-  }
   const std::string sums =
-      has_zero_point ? Op("MatMulInteger", node, {quantized[0], codes, quantized[2], zero_point_})
+      has_zero_point ? Op("MatMulInteger", node, {quantized[0], codes, quantized[2], ZeroPoint()})
                      : Op("MatMulInteger", node, {quantized[0], codes, quantized[2]});
   const std::string scale = Op("Mul", node, {quantized[1], scales});
   return Op("Mul", node, {Op("Cast", node, {sums}, {{"to", kOnnxFloat}}), scale});

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "thimble/formats/onnx/export.h"
@@ -55,6 +56,8 @@ class OnnxEmitter {
   std::string Cached(const Weight& weight, std::string_view form,
                      const std::function<std::string()>& make);
 
+  const std::vector<std::string>& Quantized(const Node& node);
+  const std::string& ZeroPoint();
   std::string IntegerProduct(const Node& node);
   std::string Heads(const Node& node, size_t input, std::vector<int64_t> order);
   std::string Gelu(const Node& node, const std::string& x);
@@ -73,8 +76,8 @@ class OnnxEmitter {
   OnnxWriter onnx_;
   std::vector<std::string> names_;             // of values
   std::map<std::string, std::string> cached_;  // constants by storage and form
-  std::map<std::string, std::vector<std::string>>
-      quantized_;                        // activations: int8, scale, zero point
+  std::map<std::pair<std::string, float>, std::vector<std::string>>
+      quantized_;                        // activations and their scale: int8, scale, zero point
   std::map<Shape, std::string> shapes_;  // of BatchShape
   std::string batch_shape_, additive_mask_, float_mask_;
   std::string zero_point_;  // of unsigned codes

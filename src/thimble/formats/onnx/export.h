@@ -10,7 +10,8 @@
 //   f32      plain
 //   f16      constants are stored as float16 and cast: half the file, float32 arithmetic
 //   int8     DynamicQuantizeLinear and MatMulInteger with one scale per output channel: activations
-//            are quantized per tensor, as ONNX can express it, so results differ from ours in rounding
+//            are quantized per tensor, as ONNX can express it, so results differ from ours in rounding;
+//            inputs with a calibrated scale by QuantizeLinear behind a Clip, which is what we compute
 //
 // Codes of int8 weights are written as they are, or as unsigned bytes with a zero point of 128. ONNX
 // Runtime multiplies the first in pairs that saturate at 16 bits where a processor has AVX2 but no

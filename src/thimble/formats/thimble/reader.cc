@@ -245,6 +245,7 @@ class AttributeSetter {
   void operator()(const char* name, double& field) {
     if (const fbs::Attribute* a = Find(name)) Set(name, a->real(), field);
   }
+  void Optional(const char* name, double& field) { (*this)(name, field); }
   template <class Enum>
   void operator()(const char* name, Enum& field) {
     const fbs::Attribute* a = Find(name);

@@ -135,6 +135,10 @@ class AttributeWriter {
   void operator()(const char* name, double& value) {
     Add(name, {}, flatbuffers::Optional<double>(value), {});
   }
+  // Left out where it is not set, so that older readers refuse only files that need it.
+  void Optional(const char* name, double& value) {
+    if (value != 0) (*this)(name, value);
+  }
   template <class Enum>
   void operator()(const char* name, Enum& value) {
     const std::string_view text = EnumName(value);

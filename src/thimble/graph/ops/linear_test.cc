@@ -17,10 +17,11 @@ Tensor Vector(std::vector<float> values) {
 // [3 outputs, 2 inputs]
 Tensor Matrix() { return Tensor::FromFloats({3, 2}, std::vector<float>{1, 2, 3, 4, -5, 6}); }
 
-OpCall Linear(std::vector<Tensor> weights, Rows rows = Rows::kTokens) {
+OpCall Linear(std::vector<Tensor> weights, Rows rows = Rows::kTokens, double input_scale = 0) {
   return {.op = OpKind::kLinear,
           .inputs = {Floats(2, {1, 10, -1, 0.5f}, rows)},
           .weights = std::move(weights),
+          .attrs = LinearAttrs{input_scale},
           .offsets = {0, 1, 2}};
 }
 
@@ -55,13 +56,27 @@ TEST(Linear, TakesEveryTypeAndLayoutOfWeights) {
   }
 }
 
+// Multiples of the scale, to even between two, 127 of them at most.
+TEST(Linear, RoundsItsInputToTheScale) {
+  const auto identity = Tensor::FromFloats({2, 2}, std::vector<float>{1, 0, 0, 1});
+  EXPECT_THAT(Linear({identity}, Rows::kTokens, 0.4).Run()->floats,
+              ElementsAre(2 * 0.4f, 25 * 0.4f, -2 * 0.4f, 0.4f));
+  EXPECT_THAT(Linear({identity}, Rows::kTokens, 1).Run()->floats, ElementsAre(1, 10, -1, 0));
+  EXPECT_THAT(Linear({identity}, Rows::kTokens, 0.0625).Run()->floats,
+              ElementsAre(1, 127 * 0.0625f, -1, 0.5f));
+  for (const double bad : {-1.0, 1e-40, 1e40, std::nan("")}) {
+    EXPECT_THAT(Linear({identity}, Rows::kTokens, bad).Refusal(), testing::HasSubstr("scale"));
+  }
+}
+
 // 2^24 + 1 is not a float: a sum in float32 would lose every one of the ones.
 TEST(Linear, AccumulatesInDouble) {
   std::vector<float> ones(1025, 1.0f);
   ones[0] = 0x1p24f;
   const OpCall call{.op = OpKind::kLinear,
                     .inputs = {Floats(1025, ones)},
-                    .weights = {Tensor::FromFloats({1, 1025}, std::vector<float>(1025, 1.0f))}};
+                    .weights = {Tensor::FromFloats({1, 1025}, std::vector<float>(1025, 1.0f))},
+                    .attrs = LinearAttrs{}};
   EXPECT_THAT(call.Run()->floats, ElementsAre(0x1p24f + 1024));
 }
 

@@ -351,6 +351,46 @@ TEST(QuantizeRows, EveryWidth) {
   }
 }
 
+// A scale that is given: saturates, and every table agrees about what is not a number.
+TEST(QuantizeRows, ByAGivenScale) {
+  constexpr float kScale = 0.75f;
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal(0, 60);  // a tenth lies beyond
+  for (size_t width = 1; width <= 150; ++width) {
+    std::vector<float> x(2 * (width + 1));
+    for (float& f : x) f = normal(random);
+    const float odd[] = {1e30f, -1e30f, infinity, -infinity, NAN, 0.375f, 1.125f, -0.375f, 0.0f};
+    for (size_t i = 0; i < std::min(width, std::size(odd)); ++i) x[width + 1 + i] = odd[i];
+    const size_t q_stride = RoundUp(width, 64);
+    std::vector<int8_t> expected(2 * q_stride, 0);
+    for (size_t r = 0; r < 2; ++r) {
+      for (size_t i = 0; i < width; ++i) {
+        const float y = x[r * (width + 1) + i] * (1.0f / kScale);
+        if (std::isnan(y)) continue;
+        expected[r * q_stride + i] =
+            static_cast<int8_t>(std::rint(std::fmax(std::fmin(y, 127), -127)));
+      }
+    }
+    for (const Kernels* kernels : AvailableKernels()) {
+      Bytes q(2 * q_stride, 99);
+      float scales[2] = {};
+      kernels->quantize_rows({.x = x.data(),
+                              .x_stride = width + 1,
+                              .rows = 2,
+                              .width = width,
+                              .q = q.ints(),
+                              .q_stride = q_stride,
+                              .scales = scales,
+                              .scale = kScale});
+      EXPECT_EQ(std::memcmp(q.ints(), expected.data(), expected.size()), 0)
+          << kernels->name << " width " << width;
+      EXPECT_EQ(scales[0], kScale);
+      EXPECT_EQ(scales[1], kScale);
+    }
+  }
+}
+
 // With 127 as the largest, the factor is 1 and halves are ties.
 TEST(QuantizeRows, RoundsTiesToEven) {
   std::vector<float> x = {127.0f, 0.5f,   1.5f,   2.5f,    -0.5f, -1.5f,

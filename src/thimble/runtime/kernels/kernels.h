@@ -66,13 +66,15 @@ struct LinearInt8Args {
 // Symmetric quantization, one scale per row: scale = max|x| / 127, q = round-to-nearest-even(x /
 // scale), computed as x * (127 / max|x|). A row of zeros gives scale 0. Fills up to the next
 // multiple of 64 with zeros. NaN quantizes to 0, infinity to +-127 with an infinite scale.
+// With a scale that is given (static quantization): q = round(x * (1 / scale)), saturating at +-127.
 struct QuantizeArgs {
   const float* x = nullptr;
   size_t x_stride = 0;
   size_t rows = 0, width = 0;
   int8_t* q = nullptr;
   size_t q_stride = 0;
-  float* scales = nullptr;
+  float* scales = nullptr;  // [rows]
+  float scale = 0;          // given, of all rows; 0: each has its own
 };
 
 // One head of one sequence, `queries` rows against all its keys:

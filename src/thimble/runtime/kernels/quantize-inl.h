@@ -69,25 +69,40 @@ HWY_INLINE void StoreBytes(const Ints (&v)[4], int8_t* HWY_RESTRICT q) {
 #endif
 }
 
-HWY_INLINE void QuantizeFinite(const float* HWY_RESTRICT x, size_t width, float factor,
-                               int8_t* HWY_RESTRICT q) {
-  const Floats by = Broadcast(factor);
+// A row's codes, `code` applied to 16 values at a time.
+template <class Code>
+HWY_INLINE void QuantizeWith(const float* HWY_RESTRICT x, size_t width, int8_t* HWY_RESTRICT q,
+                             const Code& code) {
   size_t at = 0;
   for (; at + kQuantizedBlock <= width; at += kQuantizedBlock) {
     Ints v[4];
     THIMBLE_UNROLL
-    for (size_t i = 0; i < 4; ++i) v[i] = RoundToInts(Mul(Load(x + at + i * kLanes), by));
+    for (size_t i = 0; i < 4; ++i) v[i] = code(Load(x + at + i * kLanes));
     StoreBytes(v, q + at);
   }
   if (at == width) return;
   Ints v[4];
   for (size_t i = 0; i < 4; ++i) {
     const size_t here = at + i * kLanes;
-    v[i] = here >= width
-               ? BroadcastInt(0)
-               : RoundToInts(Mul(LoadFirst(x + here, std::min(kLanes, width - here)), by));
+    v[i] =
+        here >= width ? BroadcastInt(0) : code(LoadFirst(x + here, std::min(kLanes, width - here)));
   }
   StoreBytes(v, q + at);
+}
+
+HWY_INLINE void QuantizeFinite(const float* HWY_RESTRICT x, size_t width, float factor,
+                               int8_t* HWY_RESTRICT q) {
+  const Floats by = Broadcast(factor);
+  QuantizeWith(x, width, q, [&by](const Floats& v) HWY_ATTR { return RoundToInts(Mul(v, by)); });
+}
+
+// By a factor that was not made for the row: what lies beyond saturates, NaN becomes 0.
+HWY_INLINE void QuantizeSaturating(const float* HWY_RESTRICT x, size_t width, float factor,
+                                   int8_t* HWY_RESTRICT q) {
+  const Floats by = Broadcast(factor), most = Broadcast(127.0f), least = Broadcast(-127.0f);
+  QuantizeWith(x, width, q, [&](const Floats& v) HWY_ATTR {
+    return RoundToInts(Min(Max(ZeroIfNan(Mul(v, by)), least), most));
+  });
 }
 
 // The rule of QuantizeArgs for rows with infinities, NaN, or so small that the factor is infinite.
@@ -118,6 +133,15 @@ HWY_INLINE float QuantizeRow(const float* x, size_t width, uint32_t magnitude, i
 // Rows go through in small blocks: finding the largest of one hides the latency of folding another,
 // and they are still in the first-level cache when they are read again.
 inline void QuantizeRows(const QuantizeArgs& args) noexcept {
+  if (args.scale != 0) {
+    const float factor = 1.0f / args.scale;
+    for (size_t r = 0; r < args.rows; ++r) {
+      QuantizeSaturating(args.x + r * args.x_stride, args.width, factor,
+                         args.q + r * args.q_stride);
+    }
+    std::fill(args.scales, args.scales + args.rows, args.scale);
+    return;
+  }
   constexpr size_t kMaxRows = 8, kCachedFloats = 4096;
   const size_t block = std::clamp<size_t>(kCachedFloats / (args.width + 1), 1, kMaxRows);
   for (size_t first = 0; first < args.rows; first += block) {

@@ -112,6 +112,10 @@ HWY_INLINE Floats Min(const Floats& a, const Floats& b) {
 HWY_INLINE Floats Sqrt(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Sqrt(a.part[i])); }
 HWY_INLINE Floats Abs(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Abs(a.part[i])); }
 
+HWY_INLINE Floats ZeroIfNan(const Floats& a) {
+  THIMBLE_LANEWISE(Floats, hn::IfThenElseZero(hn::Eq(a.part[i], a.part[i]), a.part[i]));
+}
+
 // |magnitude| with the sign bit of `sign`.
 HWY_INLINE Floats CopySign(const Floats& magnitude, const Floats& sign) {
   THIMBLE_LANEWISE(Floats, hn::CopySign(magnitude.part[i], sign.part[i]));
