@@ -1,6 +1,7 @@
 # What every target of the project shares: language, warnings, floating-point rules, sanitizers.
 #
 #   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
+#   thimble_json(TARGET)                                           gives a target with exceptions nlohmann-json, precompiled
 #   thimble_vector_code(FILE.cc)                                   says that a source is made of vector operations
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
 #   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS_OF library])
@@ -57,6 +58,19 @@ function(thimble_library name)
     # What a device links has neither exceptions nor run-time type information.
     target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti)
   endif()
+endfunction()
+
+# nlohmann-json takes seconds of every source that includes it; compiled once for all targets.
+function(thimble_json target)
+  if(NOT TARGET json_headers)
+    find_package(nlohmann_json REQUIRED GLOBAL)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/json_headers.cc CONTENT "")
+    add_library(json_headers STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/generated/json_headers.cc)
+    target_link_libraries(json_headers PRIVATE thimble_options nlohmann_json::nlohmann_json)
+    target_precompile_headers(json_headers PRIVATE <nlohmann/json.hpp>)
+  endif()
+  target_link_libraries(${target} PUBLIC nlohmann_json::nlohmann_json)
+  target_precompile_headers(${target} REUSE_FROM json_headers)
 endfunction()
 
 # Without optimization every vector operation is a call, and tests take minutes. The checks of pointers that are left

@@ -73,7 +73,7 @@ class Compress(support.TestCase):
         lines = ["text\tlabel"]
         for _ in range(160):
             label = rng.randrange(2)
-            words = [rng.choice(WORDS[10:]) for _ in range(rng.randrange(2, 9))] + [WORDS[label]]
+            words = [rng.choice(WORDS[10:]) for _ in range(rng.randrange(4, 9))] + [WORDS[label]]
             lines.append(" ".join(words) + "\t" + ["no", "<b>yes</b>"][label])
         (self.folder / "data.tsv").write_text("\n".join(lines) + "\n")
         self.out = self.folder / "out"

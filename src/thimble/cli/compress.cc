@@ -24,7 +24,7 @@ using Json = nlohmann::ordered_json;
 
 struct CompressCall {
   std::string recipe, output, charts;
-  std::vector<std::string> files;
+  std::vector<std::string> files, values;
   bool resume = false, force = false, json = false;
 };
 
@@ -84,22 +84,23 @@ std::string Table(const Json& report) {
          Text("%.2f times faster\n", result["faster"]);
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> Files(
-    const std::vector<std::string>& given) {
-  std::vector<std::pair<std::string, std::string>> files;
-  for (const std::string& file : given) {
-    const size_t equals = file.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == file.size()) {
-      return InvalidArgument("--file " + file + ": it is name=PATH");
+Result<pipeline::NamedTexts> Named(const std::vector<std::string>& given, const char* option,
+                                   const char* wanted) {
+  pipeline::NamedTexts texts;
+  for (const std::string& text : given) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return InvalidArgument(std::string(option) + " " + text + ": it is name=" + wanted);
     }
-    files.emplace_back(file.substr(0, equals), file.substr(equals + 1));
+    texts.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  return files;
+  return texts;
 }
 
 Status RunCompress(const CompressCall& call) {
-  TRY(const auto files, Files(call.files));
-  TRY(const pipeline::Recipe recipe, pipeline::ReadRecipe(call.recipe, files));
+  TRY(const auto files, Named(call.files, "--file", "PATH"));
+  TRY(const auto values, Named(call.values, "--set", "VALUE"));
+  TRY(const pipeline::Recipe recipe, pipeline::ReadRecipe(call.recipe, files, values));
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return IoError("/proc/self/exe: " + error.message());
@@ -139,7 +140,10 @@ Action SetupCompress(CLI::App& app) {
   app.add_option("-o,--output", o.output, "folder for the model, device files, report, and steps")
       ->required()
       ->type_name("DIR");
-  app.add_option("--file", o.files, "name=PATH: a file of the recipe is there; may be repeated");
+  app.add_option("--file", o.files, "name=PATH: a file of the recipe is there; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--set", o.values, "name=VALUE: a value of the recipe is this; may be repeated")
+      ->allow_extra_args(false);
   app.add_flag("--resume", o.resume,
                "go on inside the step that was interrupted; finished steps are kept in any case");
   app.add_option("--charts", o.charts,

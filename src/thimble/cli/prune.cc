@@ -52,6 +52,7 @@ struct PruneCall {
   compress::MovementOptions movement;
   double fill_epochs = 0;
   size_t batch = 32, max_length = 128;
+  int train_threads = 0;
   bool json = false, force = false, resume = false;
 };
 
@@ -216,6 +217,9 @@ class PruneRun {
   }
 
   bool Gradual() const { return !o_.train.empty(); }
+  int TrainThreads() const {
+    return o_.train_threads > 0 ? o_.train_threads : o_.options.timing.threads;
+  }
 
   // What decides about the result, the machine included: another one keeps other promises.
   std::string CallOf(const std::vector<train::TrainingExample>& examples) const {
@@ -242,6 +246,7 @@ class PruneRun {
       call["epochs"] = o_.epochs;
       call["lr"] = o_.rate;
       call["train_batch"] = o_.batch;
+      call["train_threads"] = TrainThreads();
       call["max_length"] = o_.max_length;
       call["dropout"] = {o_.dropout, o_.token_dropout};
       call["alpha"] = {o_.alpha_task, o_.alpha_logits, o_.alpha_hidden.value_or(1), o_.temperature};
@@ -341,7 +346,7 @@ class PruneRun {
     call.trainer.epochs = o_.epochs;
     call.trainer.rate = o_.rate;
     call.trainer.seed = o_.options.search.seed;
-    call.trainer.threads = o_.options.timing.threads;
+    call.trainer.threads = TrainThreads();
     call.trainer.batches.examples = o_.batch;
     call.trainer.resume = o_.resume;
     call.max_length = o_.max_length;
@@ -430,6 +435,9 @@ Action SetupPrune(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--lr", o.rate, "peak learning rate")->needs(train)->capture_default_str();
   app.add_option("--train-batch", o.batch, "examples per batch")
+      ->needs(train)
+      ->capture_default_str();
+  app.add_option("--train-threads", o.train_threads, "threads that train; 0: as --threads")
       ->needs(train)
       ->capture_default_str();
   app.add_option("--max-length", o.max_length, "tokens of a training text; longer ones are cut")

@@ -150,7 +150,7 @@ TEST(FactorizeTokenTable, KeepsADecoderTied) {
 // A file holds a tied table twice, in two layouts.
 TEST(FactorizeTokenTable, KeepsADecoderTiedThatWasReadFromAFile) {
   const Result<Model> model =
-      Packed({.graph = Build(kConfigs[0], Task::kMaskedLm), .task = Task::kMaskedLm});
+      Packed({.task = Task::kMaskedLm, .graph = Build(kConfigs[0], Task::kMaskedLm)});
   ASSERT_TRUE(model.has_value()) << model.error().message();
   const Graph thin = Factorized(model->graph, {.rank = 4});
   EXPECT_LT(Difference(Logits(thin),

@@ -381,15 +381,20 @@ class Pipeline {
       if (const std::string* file = r_.File(name)) return *file;
       const auto output = pass.outputs.find(std::string(name));
       if (output != pass.outputs.end()) return output->second;
-      return std::nullopt;  // the varied value: the recipe was checked
+      return std::nullopt;
+    };
+    const auto value = [&](std::string_view name) {  // the recipe was checked
+      const std::string* set = r_.Value(name);
+      return set != nullptr ? *set : pass.value;
     };
     Word word;
     TRY(word.text, Substitute(text, [&](std::string_view name) -> Result<std::string> {
-          return path(name).value_or(pass.value);
+          const auto file = path(name);
+          return file ? *file : value(name);
         }));
     TRY(word.key, Substitute(text, [&](std::string_view name) -> Result<std::string> {
           const auto file = path(name);
-          if (!file) return pass.value;
+          if (!file) return value(name);
           TRY(const std::string hash, HashOf(*file));
           return "sha256:" + hash;
         }));
@@ -592,6 +597,8 @@ class Pipeline {
       TRY(const Made made, Evaluate("result", word, *file, options));
       test = made.result();
     }
+    Json values = Json::object();
+    for (const auto& [name, value] : r_.values) values[name] = value;
     Json files = Json::object();
     for (const auto& [name, path] : r_.files) {
       TRY(const std::string hash, HashOf(path));
@@ -604,6 +611,7 @@ class Pipeline {
                    {"version", o_.version},
                    {"machine", o_.machine},
                    {"files", std::move(files)},
+                   {"values", std::move(values)},
                    {"metric", model.metric},
                    {"measure",
                     {{"seq", r_.measure.seq},

@@ -243,13 +243,13 @@ Result<Step> ReadStep(const toml::table& table) {
   return step;
 }
 
-// Every {name} is a file, the varied value, or written by an earlier step.
+// Every {name} is a file, a value, or written by an earlier step.
 class NameCheck {
  public:
   explicit NameCheck(const Recipe& recipe) {
     for (const auto& file : recipe.files) names_.push_back(file.first);
+    for (const auto& value : recipe.values) names_.push_back(value.first);
     if (!recipe.varied.empty()) names_.push_back(recipe.varied);
-    files_ = names_.size();
   }
 
   Status Check(const Step& step) {
@@ -304,12 +304,21 @@ class NameCheck {
   }
 
   Names names_;
-  size_t files_ = 0;
   bool model_ = false;
 };
 
-Status ReadFiles(const toml::table& table, const std::string& path,
-                 const std::vector<std::pair<std::string, std::string>>& given, Recipe& recipe) {
+// The entry of that name, which a call gives anew.
+Result<std::string*> Given(NamedTexts& known, std::string_view name, const char* what) {
+  Names names;
+  for (auto& [known_name, text] : known) {
+    if (known_name == name) return &text;
+    names.push_back(known_name);
+  }
+  return Unknown(what, name, names);
+}
+
+Status ReadFiles(const toml::table& table, const std::string& path, const NamedTexts& given,
+                 Recipe& recipe) {
   TRY(const toml::table* files, Table(table, "files"));
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   for (const auto& [key, node] : *files) {
@@ -321,14 +330,8 @@ Status ReadFiles(const toml::table& table, const std::string& path,
     recipe.files.emplace_back(key.str(), (folder / file).string());
   }
   for (const auto& [name, file] : given) {
-    const auto known = std::find_if(recipe.files.begin(), recipe.files.end(),
-                                    [&](const auto& f) { return f.first == name; });
-    if (known == recipe.files.end()) {
-      Names names;
-      for (const auto& f : recipe.files) names.push_back(f.first);
-      return Unknown("file in [files] named", name, names);
-    }
-    known->second = file;
+    TRY(std::string* const path_of, Given(recipe.files, name, "file in [files] named"));
+    *path_of = file;
   }
   for (const auto& [name, file] : recipe.files) {
     std::error_code error;
@@ -340,13 +343,46 @@ Status ReadFiles(const toml::table& table, const std::string& path,
   return {};
 }
 
-Result<Recipe> FromTable(const toml::table& table, const std::string& path,
-                         const std::vector<std::pair<std::string, std::string>>& given) {
+Status CheckFree(const Recipe& recipe, const toml::node& node, std::string_view name) {
+  if (!IsName(name) || name == "model" || recipe.File(name) || recipe.Value(name)) {
+    return InvalidArgument(Line(node) + ": the name " + Quoted(name) + " is taken or none");
+  }
+  return {};
+}
+
+Status ReadValues(const toml::table& table, const NamedTexts& given, Recipe& recipe) {
+  TRY(const toml::table* values, Table(table, "values"));
+  for (const auto& [key, node] : *values) {
+    TRY_VOID(CheckFree(recipe, node, key.str()));
+    const auto word = Word(node);
+    if (!word) return WrongType(node, key.str(), "a text or a number");
+    recipe.values.emplace_back(key.str(), *word);
+  }
+  TRY(const toml::table* vary, Table(table, "vary"));
+  if (vary->size() > 1) return InvalidArgument(Line(*vary) + ": [vary] varies one value");
+  for (const auto& [key, node] : *vary) {
+    TRY_VOID(CheckFree(recipe, node, key.str()));
+    recipe.varied = key.str();
+    TRY(recipe.variants, Words(node, key.str()));
+  }
+  for (const auto& [name, value] : given) {
+    if (name == recipe.varied) {
+      recipe.variants = {value};
+      continue;
+    }
+    TRY(std::string* const known, Given(recipe.values, name, "value in [values] or [vary] named"));
+    *known = value;
+  }
+  return {};
+}
+
+Result<Recipe> FromTable(const toml::table& table, const std::string& path, const NamedTexts& files,
+                         const NamedTexts& values) {
   Recipe recipe{.path = path};
   TRY_VOID(CheckKeys(table, "key of a recipe",
-                     {"metric", "files", "measure", "limits", "vary", "step"}));
+                     {"metric", "files", "measure", "limits", "values", "vary", "step"}));
   TRY_VOID(Read(table, "metric", recipe.metric));
-  TRY_VOID(ReadFiles(table, path, given, recipe));
+  TRY_VOID(ReadFiles(table, path, files, recipe));
   if (recipe.File("valid") == nullptr) {
     return InvalidArgument("[files] needs valid: the set that every model is judged by");
   }
@@ -367,15 +403,7 @@ Result<Recipe> FromTable(const toml::table& table, const std::string& path,
   TRY_VOID(Read(*limits, "min-smaller", recipe.limits.min_smaller));
   TRY_VOID(Read(*limits, "min-faster", recipe.limits.min_faster));
 
-  TRY(const toml::table* vary, Table(table, "vary"));
-  if (vary->size() > 1) return InvalidArgument(Line(*vary) + ": [vary] varies one value");
-  for (const auto& [key, node] : *vary) {
-    recipe.varied = key.str();
-    TRY(recipe.variants, Words(node, key.str()));
-    if (!IsName(recipe.varied) || recipe.varied == "model" || recipe.File(recipe.varied)) {
-      return InvalidArgument(Line(node) + ": the name " + Quoted(key.str()) + " is taken");
-    }
-  }
+  TRY_VOID(ReadValues(table, values, recipe));
 
   const toml::node* steps = table.get("step");
   if (steps == nullptr || steps->as_array() == nullptr ||
@@ -403,15 +431,22 @@ const StepVerb* FindStepVerb(std::string_view name) {
   return nullptr;
 }
 
-const std::string* Recipe::File(std::string_view name) const {
-  for (const auto& file : files) {
-    if (file.first == name) return &file.second;
+namespace {
+
+const std::string* Find(const NamedTexts& texts, std::string_view name) {
+  for (const auto& [known, text] : texts) {
+    if (known == name) return &text;
   }
   return nullptr;
 }
 
-Result<Recipe> ReadRecipe(const std::string& path,
-                          const std::vector<std::pair<std::string, std::string>>& files) {
+}  // namespace
+
+const std::string* Recipe::File(std::string_view name) const { return Find(files, name); }
+const std::string* Recipe::Value(std::string_view name) const { return Find(values, name); }
+
+Result<Recipe> ReadRecipe(const std::string& path, const NamedTexts& files,
+                          const NamedTexts& values) {
   TRY(const std::string text, ReadFile(path, size_t{1} << 20));
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
@@ -419,7 +454,7 @@ Result<Recipe> ReadRecipe(const std::string& path,
     return InvalidArgument(path + ": line " + std::to_string(error.source().begin.line) + ": " +
                            std::string(error.description()));
   }
-  Result<Recipe> recipe = FromTable(parsed.table(), path, files);
+  Result<Recipe> recipe = FromTable(parsed.table(), path, files, values);
   if (!recipe) return std::move(recipe).error().In(path);
   return recipe;
 }

@@ -8,6 +8,8 @@
 //   seq = 32
 //   [limits]                                 # what the result has to keep
 //   max-loss = 0.02
+//   [values]                                 # other values by name; --set name=VALUE replaces one
+//   seed = 1
 //   [vary]                                   # tried in this order until the limits are met
 //   speedup = [3, 2]
 //   [[step]]
@@ -15,7 +17,7 @@
 //   verb = "prune"
 //   max-loss = 0.01                          # of this step; more is rolled back
 //   [step.options]                           # of the verb, without the dashes
-//   speedup = "{speedup}"                    # {name}: a file, what an earlier step wrote, {model}, or a varied value
+//   speedup = "{speedup}"                    # {name}: a file, what an earlier step wrote, {model}, or a value
 //
 // Reading checks everything that can be known without running a step; errors name the line.
 #pragma once
@@ -87,21 +89,26 @@ struct Limits {
   std::optional<double> min_faster;   // reference's milliseconds by the result's
 };
 
+using NamedTexts = std::vector<std::pair<std::string, std::string>>;
+
 struct Recipe {
   std::string path, metric;
-  std::vector<std::pair<std::string, std::string>> files;  // name, path
+  NamedTexts files;  // name, path
   Measure measure;
   Limits limits;
+  NamedTexts values;   // name, value
   std::string varied;  // name; empty: nothing is varied
   std::vector<std::string> variants;
   std::vector<Step> steps;
 
+  // Null where there is none.
   const std::string* File(std::string_view name) const;
+  const std::string* Value(std::string_view name) const;
 };
 
-// `files` replaces or adds files of the recipe; these paths are taken as they are.
-Result<Recipe> ReadRecipe(const std::string& path,
-                          const std::vector<std::pair<std::string, std::string>>& files = {});
+// `files` replaces files of the recipe, paths taken as they are; `values` replaces values, a varied one by this one alone.
+Result<Recipe> ReadRecipe(const std::string& path, const NamedTexts& files = {},
+                          const NamedTexts& values = {});
 
 // The text with every {name} replaced by what `value` says, which gets the name without braces. {{ and }} are braces.
 template <class Value>

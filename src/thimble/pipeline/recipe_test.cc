@@ -134,6 +134,9 @@ TEST_F(RecipeTest, NamesWhatIsWrongAndWhere) {
            {train + "options = { train = '" + folder_ + "/valid.tsv' }\n",
             "is a file: name it in [files]"},
            {train + "[vary]\na = [1]\nb = [2]\n", "[vary] varies one value"},
+           {train + "[values]\nvalid = 1\n", "line 6: the name \"valid\" is taken"},
+           {train + "[values]\na = 1\n[vary]\na = [1]\n", "line 8: the name \"a\" is taken"},
+           {train + "[values]\na = [1]\n", "line 6: a has to be a text or a number"},
        }) {
     EXPECT_THAT(ErrorOf(text), HasSubstr(words)) << text;
   }
@@ -148,6 +151,26 @@ TEST_F(RecipeTest, FilesOfTheCallReplaceThoseOfTheRecipe) {
   const auto unknown = ReadRecipe(path, {{"vlid", "x"}});
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message(), HasSubstr("did you mean 'valid'?"));
+}
+
+TEST_F(RecipeTest, ValuesOfTheCallReplaceThoseOfTheRecipe) {
+  const std::string path = Write(
+      "r.toml", std::string(kHead) +
+                    "[values]\nseed = 1\nsize = 'tiny'\n[vary]\nspeedup = [3, 2]\n"
+                    "[[step]]\nverb = 'train'\noptions = { seed = '{seed}', m = '{size}' }\n");
+  const auto plain = ReadRecipe(path);
+  ASSERT_TRUE(plain) << plain.error().message();
+  EXPECT_EQ(*plain->Value("seed"), "1");
+  EXPECT_EQ(*plain->Value("size"), "tiny");
+  EXPECT_EQ(plain->Value("speedup"), nullptr);
+  const auto given = ReadRecipe(path, {}, {{"seed", "7"}, {"speedup", "4"}});
+  ASSERT_TRUE(given) << given.error().message();
+  EXPECT_EQ(*given->Value("seed"), "7");
+  EXPECT_EQ(*given->Value("size"), "tiny");
+  EXPECT_THAT(given->variants, ElementsAre("4"));
+  const auto unknown = ReadRecipe(path, {}, {{"sead", "7"}});
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().message(), HasSubstr("did you mean 'seed'?"));
 }
 
 TEST(Substitute, ReplacesNamesAndKeepsDoubledBraces) {

@@ -31,7 +31,7 @@ class Extender {
     const double spread = 1 / std::sqrt(static_cast<double>(type.width));
     for (float& w : weight) w = static_cast<float>(spread * random.Normal());
     return Append(OpKind::kLinear, name, x,
-                  {{name + ".weight", Tensor::FromFloats({width, type.width}, weight)}}, NoAttrs{},
+                  {{name + ".weight", Tensor::FromFloats({width, type.width}, weight)}}, LinearAttrs{},
                   {Element::kFloat32, type.rows, width});
   }
 
