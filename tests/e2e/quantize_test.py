@@ -52,6 +52,19 @@ class Quantize(support.TestCase):
         metrics = json.loads(self.succeed("eval", out, self.data, "--json"))["metrics"]
         self.assertAlmostEqual(metrics["accuracy"], report["types"][1]["score"])
 
+    def test_static_scales_smoothing_and_bias_correction(self):
+        for method in ("minmax", "percentile", "mse", "entropy"):
+            done = self.quantize("--scheme", "static", "--calib", self.data, "--calibration_method", method, "--max-drop", "1",
+                                 "--bias-correction", "--smooth", "0.5", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            report = json.loads(done.stdout)
+            self.assertEqual([row["type"] for row in report["types"]], ["as it was", "int8, static"])
+            self.assertEqual(report["calibration_method"], method)
+            self.assertTrue(report["bias_correction"])
+            self.assertGreater(report["smoothing"]["streams"], 0)
+            metrics = json.loads(self.succeed("eval", self.folder / "out.thimble", self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], report["types"][1]["score"])
+
     def test_mixed_says_what_each_weight_costs(self):
         # --goal size and --force: on a busy machine times may say anything, and what is tested here is not time.
         done = self.quantize("--calib", self.data, "--goal", "size", "--max_drop", "0.02", "--force", "--json")
@@ -85,6 +98,9 @@ class Quantize(support.TestCase):
             (["--scheme", "dynamic", "--max-drop", "-1"], 3, "--max-drop"),
             (["--calib", self.data, "--max-drop", "-1"], 3, "costs most"),
             (["--scheme", "mixed"], 2, "--calib"),
+            (["--scheme", "static"], 2, "--calib"),
+            (["--scheme", "dynamic", "--smooth", "0.5"], 2, "--calib"),
+            (["--scheme", "dynamic", "--per-channel", "false"], 2, "--per-channel"),
             (["--scheme", "magic"], 2, "scheme"),
         ):
             result = self.quantize(*arguments)
@@ -94,7 +110,7 @@ class Quantize(support.TestCase):
         self.model = self.folder / "int8.thimble"
         result = self.quantize("--calib", self.data)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("could become int8", result.stderr.decode())
+        self.assertIn("quantized already", result.stderr.decode())
 
 
 if __name__ == "__main__":
