@@ -62,7 +62,7 @@ Graph Stream() {
   return *std::move(b).Finish(16);
 }
 
-std::vector<ReferenceValue> Run(const Graph& graph, std::vector<std::string_view> outputs) {
+std::vector<ReferenceValue> RunGraph(const Graph& graph, std::vector<std::string_view> outputs) {
   const std::vector<int32_t> offsets = {0, 4, 9}, ids = {1, 5, 9, 2, 7, 3, 11, 0, 4};
   const std::span<const int32_t> inputs[] = {ids};
   auto values = RunReference(graph, {offsets, {}}, inputs, outputs);
@@ -78,7 +78,7 @@ std::vector<std::vector<float>> Largest(const Graph& graph) {
   for (const Node& node : graph.nodes) copy.outputs.push_back({node.name, node.output});
   std::vector<std::string_view> wanted;
   for (const GraphOutput& output : copy.outputs) wanted.push_back(output.name);
-  const auto values = Run(copy, wanted);
+  const auto values = RunGraph(copy, wanted);
   std::vector<std::vector<float>> largest(graph.values.size());
   for (size_t i = 0; i < values.size(); ++i) {
     std::vector<float>& channels = largest[Index(copy.outputs[i].value)];
@@ -104,8 +104,8 @@ TEST(SmoothChannels, ComputesTheSameBitsWithFlatterActivations) {
   ASSERT_TRUE(smoothed.has_value()) << smoothed.error().message();
   // The stream, what the values of the attention become, and what the ReLU gives.
   EXPECT_EQ(smoothed->streams, 3u);
-  const auto want = Run(graph, {"logits", "last_hidden_state"});
-  const auto got = Run(smoothed->graph, {"logits", "last_hidden_state"});
+  const auto want = RunGraph(graph, {"logits", "last_hidden_state"});
+  const auto got = RunGraph(smoothed->graph, {"logits", "last_hidden_state"});
   EXPECT_EQ(got[0].floats, want[0].floats);
   EXPECT_EQ(got[1].floats, want[1].floats);
   const auto after = Largest(smoothed->graph);
