@@ -144,7 +144,7 @@ class Quantize(support.TestCase):
             (["--scheme", "mixed"], 2, "--calib"),
             (["--scheme", "static"], 2, "--calib"),
             (["--scheme", "dynamic", "--smooth", "0.5"], 2, "--calib"),
-            (["--scheme", "dynamic", "--per-channel=false"], 2, "--per-channel"),
+            (["--scheme", "dynamic", "--per-channel=false"], 2, "per_channel"),
             (["--scheme", "magic"], 2, "scheme"),
         ):
             result = self.quantize(*arguments)

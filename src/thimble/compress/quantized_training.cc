@@ -62,7 +62,8 @@ Result<Graph> WithTypesOf(const Graph& trained, const Graph& quantized) {
         continue;
       }
       Result<Tensor> converted = QuantizedLike(tensor, type);
-      if (!converted) return std::move(converted).error().In("weight '" + node.weights[w].name + "'");
+      if (!converted)
+        return std::move(converted).error().In("weight '" + node.weights[w].name + "'");
       done.emplace_back(tensor, *converted);
       tensor = *std::move(converted);
     }

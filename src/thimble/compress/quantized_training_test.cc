@@ -58,7 +58,8 @@ TEST_P(QuantizedTypes, ComputesWithWhatIsStored) {
           parameters.ViewOf(used, parameters.IndexOf(n, w)).contiguous().view({-1});
       const std::vector<float> codes = stored.ToFloats();
       ASSERT_EQ(of_step.numel(), static_cast<int64_t>(codes.size()));
-      EXPECT_EQ(std::memcmp(of_step.data_ptr<float>(), codes.data(), codes.size() * sizeof(float)), 0)
+      EXPECT_EQ(std::memcmp(of_step.data_ptr<float>(), codes.data(), codes.size() * sizeof(float)),
+                0)
           << name;
       ASSERT_EQ(again.data().size(), stored.data().size());
       EXPECT_EQ(std::memcmp(again.data().data(), stored.data().data(), stored.data().size()), 0)
@@ -69,7 +70,7 @@ TEST_P(QuantizedTypes, ComputesWithWhatIsStored) {
       ++rounded;
     }
   }
-  EXPECT_GE(rounded, 3u);
+  EXPECT_EQ(rounded, 2u);  // words and query: the other linears give outputs of the graph
 }
 
 TEST_P(QuantizedTypes, LeavesBiasesAndWhatIsNotFinite) {

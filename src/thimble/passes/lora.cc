@@ -196,8 +196,9 @@ Result<Graph> Without(const Graph& graph, const std::vector<LoraBranch>& branche
 
 Result<Tensor> Merged(const Tensor& weight, const Tensor& down, const Tensor& up) {
   if (IsQuantized(weight.dtype())) {
-    return Unsupported(
-        "is quantized, and only float weights take an adapter in; leave it beside them");
+    const std::string type = "int" + std::to_string(DTypeBits(weight.dtype()));
+    return Unsupported("is " + type +
+                       ", and only float weights take an adapter in; leave it beside them");
   }
   const auto rank = static_cast<size_t>(down.dim(0)), inputs = static_cast<size_t>(down.dim(1));
   std::vector<float> w = weight.ToFloats();

@@ -83,7 +83,8 @@ TEST(QuantizeGroup, KnowsZerosAndWhatIsNotFinite) {
 // Rows of odd width, a last group that is short.
 TEST(ToGroups, GivesEachGroupOfEachRowItsScale) {
   std::vector<float> values(2 * 19);
-  for (size_t i = 0; i < 16; ++i) values[i] = 0.5f * static_cast<float>(static_cast<int>(i) % 15 - 7);
+  for (size_t i = 0; i < 16; ++i)
+    values[i] = 0.5f * static_cast<float>(static_cast<int>(i) % 15 - 7);
   values[16] = 70, values[17] = -30, values[18] = 10;
   values[19 + 18] = -2;
   const Tensor tensor = *ToGroups(Tensor::FromFloats({2, 19}, values), {DType::kI4Group, 16});

@@ -33,9 +33,9 @@ HWY_INLINE void WidenLanes(const int32_t* codes, const Floats& scales, float* to
                            std::integer_sequence<int, kInputs...>) {
   const Ints lanes = Load(codes);
   constexpr int kAbove = 32 - kBits;
-  (Store(Mul(ToFloats(ShiftRightSigned<kAbove>(ShiftLeft<kAbove - kInputs * kBits>(lanes))),
-             scales),
-         to + kInputs * kPanelWidth),
+  (Store(
+       Mul(ToFloats(ShiftRightSigned<kAbove>(ShiftLeft<kAbove - kInputs * kBits>(lanes))), scales),
+       to + kInputs * kPanelWidth),
    ...);
 }
 
@@ -45,8 +45,7 @@ template <int kBits>
 HWY_INLINE void WidenPanel(const std::byte* panel, const float* scales, size_t group, size_t first,
                            size_t count, float* to) {
   constexpr size_t kLaneInputs = 32 / kBits;
-  const auto* codes =
-      reinterpret_cast<const int32_t*>(panel) + first / kLaneInputs * kPanelWidth;
+  const auto* codes = reinterpret_cast<const int32_t*>(panel) + first / kLaneInputs * kPanelWidth;
   const float* scale = scales + first / group * kPanelWidth;
   for (size_t begin = 0; begin < count; begin += group) {
     const Floats of_group = Load(scale);
@@ -76,10 +75,10 @@ void LinearGrouped(const LinearGroupedArgs& args) noexcept {
       for (size_t k = 0; k < linear.inputs; k += kStretch) {
         const size_t count = std::min(kStretch, linear.inputs - k);
         for (size_t p = 0; p < now; ++p) {
-          WidenPanel<kBits>(static_cast<const std::byte*>(linear.weight) +
-                                (panel + p) * panel_bytes,
-                            args.scales + (panel + p) * panel_scales, args.group, k, count,
-                            weights + p * count * kPanelWidth);
+          WidenPanel<kBits>(
+              static_cast<const std::byte*>(linear.weight) + (panel + p) * panel_bytes,
+              args.scales + (panel + p) * panel_scales, args.group, k, count,
+              weights + p * count * kPanelWidth);
         }
         tiles.ForEach([&](size_t, size_t row, size_t height) HWY_ATTR {
           Tiles<float>::Get(height, now)({.a = linear.a + (first + row) * linear.a_stride + k,

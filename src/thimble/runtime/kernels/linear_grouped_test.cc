@@ -33,8 +33,8 @@ struct Weight {
         }
       }
     }
-    auto scales = std::make_shared<std::vector<float>>(p.cols * RoundUp(p.inputs, p.group) /
-                                                       p.group);
+    auto scales =
+        std::make_shared<std::vector<float>>(p.cols * RoundUp(p.inputs, p.group) / p.group);
     for (float& s : *scales) s = scale(bits);
     const std::span<const float> view(*scales);
     const Shape shape{static_cast<int64_t>(p.cols), static_cast<int64_t>(p.inputs)};
@@ -106,21 +106,19 @@ TEST_P(LinearGrouped, EveryEpilogue) {
   const auto residual = GuardedMatrix::Random(kRows, kCols, kCols + 5, 5);
   for (const Activation f : {Activation::kIdentity, Activation::kRelu, Activation::kGelu}) {
     for (int steps = 0; steps < 8; ++steps) {
-      Check({kRows, kCols, 140},
-            {.bias = (steps & 1) != 0 ? bias.data() : nullptr,
-             .residual = (steps & 2) != 0 ? residual.data() : nullptr,
-             .residual_stride = residual.stride(),
-             .gamma = (steps & 4) != 0 ? gamma.data() : nullptr,
-             .beta = (steps & 4) != 0 ? beta.data() : nullptr,
-             .activation = f});
+      Check({kRows, kCols, 140}, {.bias = (steps & 1) != 0 ? bias.data() : nullptr,
+                                  .residual = (steps & 2) != 0 ? residual.data() : nullptr,
+                                  .residual_stride = residual.stride(),
+                                  .gamma = (steps & 4) != 0 ? gamma.data() : nullptr,
+                                  .beta = (steps & 4) != 0 ? beta.data() : nullptr,
+                                  .activation = f});
     }
   }
 }
 
 TEST_P(LinearGrouped, TakesNoRows) { Check({0, 16, 16}); }
 
-INSTANTIATE_TEST_SUITE_P(Weights, LinearGrouped,
-                         testing::Values(DType::kI4Group, DType::kI8Group),
+INSTANTIATE_TEST_SUITE_P(Weights, LinearGrouped, testing::Values(DType::kI4Group, DType::kI8Group),
                          [](const auto& param_info) {
                            return std::string(DTypeName(param_info.param));
                          });
