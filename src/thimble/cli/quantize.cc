@@ -241,7 +241,7 @@ class QuantizeRun {
       model_.graph = trained.graph;
       model_.thresholds = trained.thresholds;
       TRY(score, Score(model_.graph));
-      AddType(row + ", trained", score, model_.graph, time, false);
+      AddType(row + ", trained", score, quantized, time, false);
       report_["epochs"] = o_.recovery.epochs;
       report_["lr"] = o_.recovery.rate;
     } else {
