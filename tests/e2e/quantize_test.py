@@ -38,9 +38,9 @@ class Quantize(support.TestCase):
     def quantize(self, *more, output="out.thimble"):
         return support.run("quantize", self.model, "--valid", self.data, "--seq", 16, "-o", self.folder / output, *more)
 
-    def int8_nodes(self, path):
+    def quantized_nodes(self, path):
         rows = (line.split() for line in self.succeed("inspect", path).splitlines())
-        return {row[0] for row in rows if any(cell.startswith("i8") for cell in row[1:])}
+        return {row[0] for row in rows if any(cell.startswith(("i8", "i4g")) for cell in row[1:])}
 
     def test_dynamic_is_int8_everywhere(self):
         done = self.quantize("--scheme", "dynamic", "--max-drop", "1", "--json")
@@ -51,6 +51,19 @@ class Quantize(support.TestCase):
         self.assertLess(out.stat().st_size, self.model.stat().st_size / 2.5)
         metrics = json.loads(self.succeed("eval", out, self.data, "--json"))["metrics"]
         self.assertAlmostEqual(metrics["accuracy"], report["types"][1]["score"])
+
+    def test_static_scales_smoothing_and_bias_correction(self):
+        for method in ("minmax", "percentile", "mse", "entropy"):
+            done = self.quantize("--scheme", "static", "--calib", self.data, "--calibration_method", method, "--max-drop", "1",
+                                 "--bias-correction", "--smooth", "0.5", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            report = json.loads(done.stdout)
+            self.assertEqual([row["type"] for row in report["types"]], ["as it was", "int8, static"])
+            self.assertEqual(report["calibration_method"], method)
+            self.assertTrue(report["bias_correction"])
+            self.assertGreater(report["smoothing"]["streams"], 0)
+            metrics = json.loads(self.succeed("eval", self.folder / "out.thimble", self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], report["types"][1]["score"])
 
     def test_mixed_says_what_each_weight_costs(self):
         # --goal size and --force: on a busy machine times may say anything, and what is tested here is not time.
@@ -63,11 +76,55 @@ class Quantize(support.TestCase):
         out = self.folder / "out.thimble"
         metrics = json.loads(self.succeed("eval", out, self.data, "--json"))["metrics"]
         self.assertAlmostEqual(metrics["accuracy"], scores[2])
-        int8 = self.int8_nodes(out)
-        self.assertTrue(int8)
+        quantized = self.quantized_nodes(out)
+        self.assertTrue(quantized)
         for group in report["groups"]:
             for node in group["nodes"]:
-                self.assertEqual(node in int8, group["int8"], node)
+                self.assertEqual(node in quantized, group["type"] in ("i8", "i4g"), node)
+
+    def test_weight_only_by_group(self):
+        sizes = {}
+        for bits, group in ((8, 32), (4, 32), (4, 128)):
+            done = self.quantize("--scheme", "weight-only", "--bits", bits, "--group", group, "--max-drop", "1", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            report = json.loads(done.stdout)
+            self.assertEqual([row["type"] for row in report["types"]], ["as it was", f"int{bits} by group"])
+            self.assertEqual((report["bits"], report["group"], report["activations"]), (bits, group, "float"))
+            out = self.folder / "out.thimble"
+            metrics = json.loads(self.succeed("eval", out, self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], report["types"][1]["score"])
+            self.assertIn(f"i{bits}g", self.succeed("inspect", out))
+            sizes[bits, group] = report["types"][1]["weight_bytes"]
+        whole = report["types"][0]["weight_bytes"]
+        # bert-tiny here is mostly linears: 9, 5 and 4.25 bits a weight beside the float32 of what stays.
+        self.assertLess(sizes[8, 32], whole * 0.45)
+        self.assertLess(sizes[4, 32], whole * 0.3)
+        self.assertLess(sizes[4, 128], sizes[4, 32])
+        # Other programs see floats.
+        self.succeed("export", out, "-o", self.folder / "out.onnx")
+        for arguments in (["--bits", 5], ["--group", 48], ["--activations", "static", "--calib", self.data]):
+            self.assertEqual(self.quantize("--scheme", "weight-only", *arguments).returncode, 2)
+
+    def test_training_gives_back_what_int4_loses(self):
+        call = ["--scheme", "weight-only", "--bits", "4", "--group", "128", "--max-drop", "1", "--json"]
+        done = self.quantize(*call, "--train", self.data, "--epochs", 4, "--lr", "1e-3")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        report = json.loads(done.stdout)
+        rows = {row["type"]: row["score"] for row in report["types"]}
+        self.assertEqual(list(rows), ["as it was", "int4 by group", "int4 by group, trained"])
+        self.assertGreaterEqual(rows["int4 by group, trained"], max(rows["int4 by group"], rows["as it was"] - 0.02))
+        out = self.folder / "out.thimble"
+        metrics = json.loads(self.succeed("eval", out, self.data, "--json"))["metrics"]
+        self.assertAlmostEqual(metrics["accuracy"], rows["int4 by group, trained"])
+        self.assertEqual(sorted(p.name for p in self.folder.glob("out.thimble*")), ["out.thimble"])
+
+    def test_int8_is_trained_with_rounded_inputs(self):
+        for scheme in ("dynamic", "static"):
+            done = self.quantize("--scheme", scheme, "--calib", self.data, "--max-drop", "0.05", "--train", self.data,
+                                 "--epochs", 1, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            types = [row["type"] for row in json.loads(done.stdout)["types"]]
+            self.assertEqual(types[-1], types[1] + ", trained")
 
     def test_without_a_validation_set_the_calibration_set_judges(self):
         done = support.run("quantize", self.model, "--scheme", "dynamic", "--calib", self.data, "--max-drop", "0.5", "--seq", 16,
@@ -85,6 +142,9 @@ class Quantize(support.TestCase):
             (["--scheme", "dynamic", "--max-drop", "-1"], 3, "--max-drop"),
             (["--calib", self.data, "--max-drop", "-1"], 3, "costs most"),
             (["--scheme", "mixed"], 2, "--calib"),
+            (["--scheme", "static"], 2, "--calib"),
+            (["--scheme", "dynamic", "--smooth", "0.5"], 2, "--calib"),
+            (["--scheme", "dynamic", "--per-channel=false"], 2, "per_channel"),
             (["--scheme", "magic"], 2, "scheme"),
         ):
             result = self.quantize(*arguments)
@@ -94,7 +154,7 @@ class Quantize(support.TestCase):
         self.model = self.folder / "int8.thimble"
         result = self.quantize("--calib", self.data)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("could become int8", result.stderr.decode())
+        self.assertIn("quantized already", result.stderr.decode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/prune_movement.h"
+#include "thimble/cli/recovery.h"
 #include "thimble/cli/score.h"
 #include "thimble/cli/training_run.h"
 #include "thimble/compress/pruner.h"
@@ -37,22 +38,18 @@ double SecondsSince(Clock::time_point begin) {
 }
 
 struct PruneCall {
-  std::string model, method = "ziplm", calib, output, valid, metric, train;
+  std::string model, method = "ziplm", calib, output, valid, metric;
   std::vector<double> speedups;
   compress::PruneOptions options;
   compress::CalibrationOptions calibration;
-  // Of training between targets.
-  double epochs = 3, rate = 3e-4, dropout = 0.1, token_dropout = 0, temperature = 2;
-  double alpha_task = 0.1, alpha_logits = 0.9;
-  std::optional<double> alpha_hidden;  // unset: 1, with learned masks 0
+  RecoveryOptions
+      recovery;  // training between targets; hidden states count 0 where masks are learned
   // Of masks that are learned, instead of a target.
   std::optional<double> sparsity;
   std::string scores = "topk", masks = "hybrid";
   std::vector<int64_t> block = {32, 32};
   compress::MovementOptions movement;
   double fill_epochs = 0;
-  size_t batch = 32, max_length = 128;
-  int train_threads = 0;
   bool json = false, force = false, resume = false;
 };
 
@@ -126,7 +123,8 @@ class PruneRun {
       return InvalidArgument(
           "--speedup and --sparsity are two ways to say how much goes; give --sparsity here");
     }
-    if (o_.train.empty()) return InvalidArgument("--sparsity is reached by training: give --train");
+    if (o_.recovery.train.empty())
+      return InvalidArgument("--sparsity is reached by training: give --train");
     const bool magnitude = o_.method == "magnitude";
     if (!magnitude && o_.method != "movement") {
       return InvalidArgument("--method " + o_.method +
@@ -142,7 +140,7 @@ class PruneRun {
     m.block_columns = o_.block[1];
     MovementCall call;
     call.training = TrainingOf(o_.model);
-    call.training.distill.hidden = o_.alpha_hidden.value_or(0);
+    call.training.distill.hidden = o_.recovery.alpha_hidden.value_or(0);
     call.training.movement = m;
     call.fill_epochs = o_.fill_epochs;
     call.timing = o_.options.timing;
@@ -182,7 +180,7 @@ class PruneRun {
     }
     report_["model"] = o_.model;
     report_["method"] = o_.method;
-    report_["gradual"] = !o_.train.empty();
+    report_["gradual"] = !o_.recovery.train.empty();
     report_["seq"] = o_.options.timing.tokens;
     report_["batch"] = o_.options.timing.batch;
     report_["threads"] = o_.options.timing.threads;
@@ -216,10 +214,7 @@ class PruneRun {
     return false;
   }
 
-  bool Gradual() const { return !o_.train.empty(); }
-  int TrainThreads() const {
-    return o_.train_threads > 0 ? o_.train_threads : o_.options.timing.threads;
-  }
+  bool Gradual() const { return !o_.recovery.train.empty(); }
 
   // What decides about the result, the machine included: another one keeps other promises.
   std::string CallOf(const std::vector<train::TrainingExample>& examples) const {
@@ -242,14 +237,15 @@ class PruneRun {
                  {"metric", o_.metric}};
     if (Gradual()) {
       call["targets"] = o_.speedups;  // each starts from the one before
-      call["train"] = o_.train;
-      call["epochs"] = o_.epochs;
-      call["lr"] = o_.rate;
-      call["train_batch"] = o_.batch;
-      call["train_threads"] = TrainThreads();
-      call["max_length"] = o_.max_length;
-      call["dropout"] = {o_.dropout, o_.token_dropout};
-      call["alpha"] = {o_.alpha_task, o_.alpha_logits, o_.alpha_hidden.value_or(1), o_.temperature};
+      call["train"] = o_.recovery.train;
+      call["epochs"] = o_.recovery.epochs;
+      call["lr"] = o_.recovery.rate;
+      call["train_batch"] = o_.recovery.batch;
+      call["train_threads"] = o_.recovery.threads;
+      call["max_length"] = o_.recovery.max_length;
+      call["dropout"] = {o_.recovery.dropout, o_.recovery.token_dropout};
+      call["alpha"] = {o_.recovery.alpha_task, o_.recovery.alpha_logits,
+                       o_.recovery.alpha_hidden.value_or(1), o_.recovery.temperature};
     }
     Sha256 hash;
     const std::string text = call.dump();
@@ -299,7 +295,7 @@ class PruneRun {
       return {};
     }
     if (Gradual() && pruned.target > 1) {
-      TRY(const Model trained, Recover(pruned, path));
+      TRY(const Model trained, Recovered(pruned, path));
       model.graph = current = trained.graph;
       model.thresholds = trained.thresholds;
     }
@@ -316,46 +312,22 @@ class PruneRun {
     return {};
   }
 
-  // Trains what pruning left, with the dense model as teacher.
-  Result<Model> Recover(const Pruned& pruned, const std::string& path) {
-    const std::string start = path + ".start", trained = path + ".trained";
+  // Trains what pruning left, with the dense model as teacher. Blocks without attention are still blocks, so that layers
+  // pair as they are.
+  Result<Model> Recovered(const Pruned& pruned, const std::string& path) const {
     Model model = dense_;
     model.graph = pruned.graph;
-    TRY_VOID(WriteThimble(model, start));
-    TrainingCall call = TrainingOf(start);
-    call.output = trained;
+    TrainingCall call = TrainingOf(path);
     call.cache = (std::filesystem::path(o_.output) / "teacher").string();
-    // Blocks without attention are still blocks, so that layers pair as they are. Dropped tokens cannot be compared.
-    call.distill.hidden = o_.token_dropout > 0 ? 0 : o_.alpha_hidden.value_or(1);
-    call.silent = true;
-    TRY_VOID(RunTraining(call));
-    TRY(Model result, ReadThimble(trained));
-    for (const std::string& file : {start, trained, trained + ".log.jsonl"})
-      std::remove(file.c_str());
-    return result;
+    return Recover(std::move(call), model, path);
   }
 
-  // With the dense model as teacher.
   TrainingCall TrainingOf(const std::string& start) const {
-    TrainingCall call;
-    call.train = o_.train;
+    TrainingCall call = RecoveryCall(o_.recovery, start, o_.model, o_.options.timing.threads);
     call.valid = o_.valid;
     call.metric = o_.metric;
-    call.start.model = start;
-    call.teacher = o_.model;
-    call.trainer.epochs = o_.epochs;
-    call.trainer.rate = o_.rate;
     call.trainer.seed = o_.options.search.seed;
-    call.trainer.threads = TrainThreads();
-    call.trainer.batches.examples = o_.batch;
     call.trainer.resume = o_.resume;
-    call.max_length = o_.max_length;
-    call.schedule = "cosine";
-    call.hidden_dropout = o_.dropout;
-    call.token_dropout = o_.token_dropout;
-    call.distill.task = o_.alpha_task;
-    call.distill.logits = o_.alpha_logits;
-    call.distill.temperature = o_.temperature;
     return call;
   }
 
@@ -428,37 +400,12 @@ Action SetupPrune(CLI::App& app) {
   app.add_option("--seed", o.options.search.seed, "of the search, and of training")
       ->capture_default_str();
   auto* train = app.add_option(
-      "--train", o.train,
+      "--train", o.recovery.train,
       "gradual pruning: train on this set after every target, with MODEL as teacher");
-  app.add_option("--epochs,--epochs-per-target", o.epochs, "of training per target")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--lr", o.rate, "peak learning rate")->needs(train)->capture_default_str();
-  app.add_option("--train-batch", o.batch, "examples per batch")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--train-threads", o.train_threads, "threads that train; 0: as --threads")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--max-length", o.max_length, "tokens of a training text; longer ones are cut")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--dropout", o.dropout, "of hidden states")->needs(train)->capture_default_str();
-  app.add_option("--token-dropout", o.token_dropout,
-                 "share of a text's tokens left out; excludes --alpha-hidden")
-      ->needs(train);
-  app.add_option("--alpha-task", o.alpha_task, "weight of the labels")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--alpha-logits", o.alpha_logits, "weight of the teacher's labels")
-      ->needs(train)
-      ->capture_default_str();
-  app.add_option("--alpha-hidden", o.alpha_hidden,
+  AddRecoveryOptions(app, train, o.recovery);
+  app.add_option("--alpha-hidden", o.recovery.alpha_hidden,
                  "weight of hidden states, block by block; unset: 1, with --sparsity 0")
       ->needs(train);
-  app.add_option("--temperature", o.temperature, "of the teacher's labels")
-      ->needs(train)
-      ->capture_default_str();
   auto* masks = app.add_option_group("Learned masks");
   masks->add_option("--sparsity", o.sparsity,
                     "movement, magnitude: share of the blocks that goes while training on --train; "

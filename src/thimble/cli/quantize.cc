@@ -1,7 +1,8 @@
-// thimble quantize: int8 weights where they pay and do not cost the answers.
+// thimble quantize: int8 weights where they pay and do not cost the answers; int8 and int4 by group.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -11,13 +12,16 @@
 
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
+#include "thimble/cli/recovery.h"
 #include "thimble/cli/score.h"
 #include "thimble/compress/activation_range.h"
 #include "thimble/compress/mixed_precision.h"
+#include "thimble/compress/quantized_training.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/passes/passes.h"
 #include "thimble/passes/smooth_channels.h"
+#include "thimble/passes/weights_by_group.h"
 
 namespace thimble::cli {
 namespace {
@@ -31,6 +35,10 @@ struct QuantizeCall {
   double percentile = 99.99;
   std::optional<double> smooth;
   bool correct_biases = false, per_channel = true;
+  int bits = 4;
+  size_t group = 32;
+  // Gentler than after pruning: little is lost.
+  RecoveryOptions recovery{.rate = 1e-4, .dropout = 0};
   compress::PrecisionOptions options;
   compress::CalibrationOptions calibration{.samples = 256};
   bool force = false, json = false;
@@ -60,9 +68,13 @@ double WeightBytes(const Graph& graph) {
 // A node whose weights are quantized; null if there is none.
 const Node* FindQuantized(const Graph& graph) {
   for (const Node& node : graph.nodes) {
-    if (!node.weights.empty() && node.weights[0].tensor.dtype() == DType::kI8) return &node;
+    if (!node.weights.empty() && IsQuantized(node.weights[0].tensor.dtype())) return &node;
   }
   return nullptr;
+}
+
+DType TypeOf(const Graph& graph, const std::string& node) {
+  return graph.FindNode(node)->weights[0].tensor.dtype();
 }
 
 class QuantizeRun {
@@ -95,10 +107,16 @@ class QuantizeRun {
 
  private:
   bool Static() const { return o_.scheme == "static" || o_.activations == "static"; }
+  bool WeightOnly() const { return o_.scheme == "weight-only"; }
+  bool Trains() const { return !o_.recovery.train.empty(); }
+  GroupType Groups() const { return {o_.bits == 4 ? DType::kI4Group : DType::kI8Group, o_.group}; }
 
   Status CheckCall() {
     if (!o_.per_channel) {
       return InvalidArgument("--per_channel false: weights have a scale per output here, always");
+    }
+    if (WeightOnly() && Static()) {
+      return InvalidArgument("--activations static: --scheme weight-only leaves activations float");
     }
     const char* needs = Static()               ? "static scales are calibrated on texts"
                         : o_.scheme == "mixed" ? "--scheme mixed measures each weight on texts"
@@ -151,8 +169,13 @@ class QuantizeRun {
 
   // Everything that can be, in the way that was asked for.
   Result<Graph> Quantized() {
-    TRY(Graph graph, RunPass(*FindPass("weights_to_int8"), model_.graph));
-    report_["activations"] = Static() ? "static" : "dynamic";
+    TRY(Graph graph, WeightOnly() ? WeightsByGroup(model_.graph, Groups())
+                                  : RunPass(*FindPass("weights_to_int8"), model_.graph));
+    report_["activations"] = WeightOnly() ? "float" : Static() ? "static" : "dynamic";
+    if (WeightOnly()) {
+      report_["bits"] = o_.bits;
+      report_["group"] = o_.group;
+    }
     if (Static()) {
       TRY(const auto statistics, Observe());
       graph = compress::WithInputScales(graph, statistics,
@@ -197,10 +220,40 @@ class QuantizeRun {
             " (--force writes it)");
   }
 
+  // Trains the float weights behind `quantized` for its codes, with the original as teacher.
+  Result<Model> Trained(const Graph& quantized) const {
+    Model start = model_;
+    start.graph = compress::FloatWeights(model_.graph, quantized);
+    TrainingCall call = RecoveryCall(o_.recovery, o_.output, o_.model, o_.options.timing.threads);
+    call.valid = o_.valid;
+    call.metric = o_.metric;
+    call.trainer.seed = o_.calibration.seed;
+    call.quantized = quantized;
+    return Recover(std::move(call), start, o_.output);
+  }
+
+  // Takes `quantized`, trained first where that is asked for; `row`: its name in the table of types.
+  Status Take(const Graph& quantized, double score, const std::string& row, const Speedup& time,
+              const std::vector<compress::PrecisionGroup>& groups) {
+    if (Trains()) {
+      TRY(const Model trained, Trained(quantized));
+      model_.graph = trained.graph;
+      model_.thresholds = trained.thresholds;
+      TRY(score, Score(model_.graph));
+      AddType(row + ", trained", score, quantized, time, false);
+      report_["epochs"] = o_.recovery.epochs;
+      report_["lr"] = o_.recovery.rate;
+    } else {
+      model_.graph = quantized;
+    }
+    return CheckDrop(score, groups);
+  }
+
   Status Whole(const Graph& quantized) {
     TRY(const double after, Score(quantized));
     std::vector<compress::PrecisionGroup> groups;
-    if (before_ - after > o_.options.max_drop && !o_.force && !examples_.empty()) {
+    const bool too_much = before_ - after > o_.options.max_drop;
+    if (too_much && !Trains() && !o_.force && !examples_.empty()) {
       TRY(const auto distance, Distance());
       Progress bar("looking for what costs most", 1);
       TRY(groups, compress::MeasureLosses(model_, quantized, distance, [&](double share) {
@@ -208,16 +261,24 @@ class QuantizeRun {
             return CheckInterrupt();
           }));
     }
-    TRY_VOID(CheckDrop(after, groups));
+    if (!Trains()) TRY_VOID(CheckDrop(after, groups));
     TRY(const Speedup time, MeasureSpeedup(Original(), quantized, o_.options.timing));
     AddType("as it was", before_, original_, time, true);
-    AddType(Static() ? "int8, static" : "int8", after, quantized, time, false);
-    model_.graph = quantized;
-    return {};
+    const std::string row = WeightOnly() ? "int" + std::to_string(o_.bits) + " by group"
+                            : Static()   ? "int8, static"
+                                         : "int8";
+    AddType(row, after, quantized, time, false);
+    return Take(quantized, after, row, time, groups);
   }
 
   Status Mixed(const Graph& quantized) {
     o_.options.only_where_faster = o_.goal == "speed";
+    Graph smaller;
+    if (o_.goal == "size") {
+      TRY(smaller, WeightsByGroupWhere(model_.graph, {DType::kI4Group, o_.group},
+                                       [](const Node& n) { return n.op == OpKind::kEmbedding; }));
+      o_.options.smaller_tables = &smaller;
+    }
     TRY(const auto distance, Distance());
     const compress::ScoreFn score = [this](const Graph& graph) { return Score(graph); };
     compress::PrecisionPlan plan;
@@ -238,14 +299,12 @@ class QuantizeRun {
       report_["groups"].push_back({{"nodes", group.nodes},
                                    {"loss", group.loss},
                                    {"speedup", group.speedup},
-                                   {"int8", group.quantized}});
+                                   {"type", DTypeName(TypeOf(plan.graph, group.nodes[0]))}});
     }
     if (plan.replaced) {
       Note("the mixed model was measured to be slower than one of one type, which is taken");
     }
-    TRY_VOID(CheckDrop(plan.score, plan.groups));
-    model_.graph = std::move(plan.graph);
-    return {};
+    return Take(plan.graph, plan.score, "mixed", plan.mixed, plan.groups);
   }
 
   Result<compress::OutputDistance> Distance() const {
@@ -263,20 +322,21 @@ class QuantizeRun {
     const auto pad = [](std::string cell, size_t width) {
       return std::string(width - std::min(width, cell.size()), ' ') + cell;
     };
-    std::string text = "weights      " + pad(metric_, wide) + pad("MiB", 10) + pad("ms", 10) +
-                       pad("speed", 8) + "\n";
+    std::string text = "weights               " + pad(metric_, wide) + pad("MiB", 10) +
+                       pad("ms", 10) + pad("speed", 8) + "\n";
     for (const Json& row : report_["types"]) {
       std::string name = row["type"];
-      name.resize(13, ' ');
+      name.resize(22, ' ');
       text += name + pad(Text("%.4f", row["score"]), wide) +
               pad(Text("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
               pad(Text("%.3f", row["p50_ms"]), 10) + pad(Text("%.2fx", row["speedup"]), 8) + "\n";
     }
     if (report_.contains("groups")) {
-      size_t int8 = 0;
-      for (const Json& group : report_["groups"]) int8 += group["int8"].get<bool>() ? 1 : 0;
-      text += std::to_string(int8) + " of " + std::to_string(report_["groups"].size()) +
-              " weights became int8\n";
+      std::map<std::string, size_t> types;
+      for (const Json& group : report_["groups"]) ++types[group["type"]];
+      text += std::to_string(report_["groups"].size()) + " weights:";
+      for (const auto& [type, count] : types) text += " " + std::to_string(count) + " " + type;
+      text += "\n";
     }
     return text + "written to " + o_.output + "\n";
   }
@@ -300,13 +360,23 @@ Action SetupQuantize(CLI::App& app) {
   app.add_option("-o,--output", o.output, "the .thimble file to write")
       ->required()
       ->type_name("FILE");
-  app.add_option("--scheme", o.scheme,
-                 "mixed: int8 where it pays and does not cost the answers; dynamic: int8 "
-                 "everywhere; static: with activation scales fixed on --calib")
-      ->check(CLI::IsMember({"dynamic", "static", "mixed"}))
+  app.add_option(
+         "--scheme", o.scheme,
+         "mixed: int8 where it pays and does not cost the answers; dynamic: int8 "
+         "everywhere; static: with activation scales fixed on --calib; weight-only: int4 or "
+         "int8 by group, activations stay float")
+      ->check(CLI::IsMember({"dynamic", "static", "mixed", "weight-only"}))
       ->capture_default_str();
-  app.add_option("--goal", o.goal,
-                 "of mixed: speed, int8 where it is faster here; size, wherever the limit allows")
+  app.add_option("--bits", o.bits, "of weight-only: 4 or 8")
+      ->check(CLI::IsMember({4, 8}))
+      ->capture_default_str();
+  app.add_option("--group", o.group, "inputs that share a scale, of weight-only and int4 tables")
+      ->check(CLI::IsMember(std::vector<size_t>(kScaleGroups.begin(), kScaleGroups.end())))
+      ->capture_default_str();
+  app.add_option(
+         "--goal", o.goal,
+         "of mixed: speed, int8 where it is faster here; size, wherever the limit allows, and "
+         "int4 tables of words")
       ->check(CLI::IsMember({"speed", "size"}))
       ->capture_default_str();
   app.add_option("--activations", o.activations, "of mixed: dynamic, or static")
@@ -331,6 +401,9 @@ Action SetupQuantize(CLI::App& app) {
                  "what the metric may lose; more is an error (3)")
       ->capture_default_str();
   app.add_option("--metric", o.metric, "of --valid; unset: the task's main one");
+  auto* train = app.add_option("--train", o.recovery.train,
+                               "train on this set for what was chosen, with MODEL as teacher");
+  AddRecoveryOptions(app, train, o.recovery);
   app.add_option("--calib", o.calib,
                  "texts to calibrate on: a labelled set of the task, or plain text");
   app.add_option("--samples", o.calibration.samples, "calibration texts used")

@@ -47,6 +47,8 @@ struct TrainingCall {
   std::string layer_map;
   train::DistillOptions distill;
 
+  // The model is trained, judged and written with the types that the nodes of this graph have.
+  std::optional<Graph> quantized;
   // Masks are learned, and what they leave is cut before the model is written.
   std::optional<compress::MovementOptions> movement;
 };

@@ -18,6 +18,7 @@
 #include "thimble/cli/training_console.h"
 #include "thimble/cli/training_data.h"
 #include "thimble/cli/weights.h"
+#include "thimble/compress/quantized_training.h"
 #include "thimble/evaluation/predict_dataset.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/writer.h"
@@ -137,6 +138,10 @@ class Run {
     }
     Graph graph = model_.graph;
     TRY_VOID(StartMasks());
+    if (o_.quantized.has_value()) {
+      rounded_.emplace(*o_.quantized);
+      o_.trainer.reparameterization = &*rounded_;
+    }
     std::optional<TeacherCache> cache;
     if (!o_.teacher.empty()) {
       TRY(const DistillPlan plan, PlanTeacher());
@@ -156,6 +161,9 @@ class Run {
       graph = plan.graph;
       objective = DistillObjective(plan, o_.distill, model_.task, std::move(objective), *cache);
     }
+    if (o_.quantized.has_value()) {
+      o_.trainer.executor.rounded_rows = compress::RoundedRows(graph, *o_.quantized);
+    }
     Evaluator evaluator;
     if (!data_.valid.examples.empty()) {
       evaluator = [this](const Graph& trained) { return Evaluate(trained); };
@@ -167,7 +175,7 @@ class Run {
         Train(graph, *objective, examples, o_.trainer, evaluator, observer, &ranks_));
     TRY_VOID(AddUpUsage(meter.Read(), console));
     if (!IsMain()) return {};
-    TRY(model_.graph, WithoutDistillation(result.graph));
+    TRY(model_.graph, Stored(result.graph));
     TRY_VOID(CutMasked());
     return Finish(result, *console);
   }
@@ -398,6 +406,7 @@ class Run {
     j["data"] = data_sha256_;
     j["teacher"] = teacher_key_;
     j["whole_words"] = o_.whole_words;
+    if (o_.quantized.has_value()) j["quantized"] = WeightsSha256(*o_.quantized);
     o_.trainer.fingerprint = j.dump();
     return {};
   }
@@ -473,10 +482,17 @@ class Run {
         {.thresholds = model.thresholds, .bootstrap_samples = bootstrap, .main = o_.metric});
   }
 
+  // As it is written: without what training added, in the types that were asked for.
+  Result<Graph> Stored(const Graph& trained) const {
+    TRY(Graph graph, WithoutDistillation(trained));
+    if (!o_.quantized.has_value()) return graph;
+    return compress::WithTypesOf(graph, *o_.quantized);
+  }
+
   // Several labels: with the thresholds that these weights would get.
   Result<Evaluation> Evaluate(const Graph& graph) const {
     Model model = model_;
-    TRY(model.graph, WithoutDistillation(graph));
+    TRY(model.graph, Stored(graph));
     TRY(const std::vector<TaskOutput> outputs, Outputs(model, data_.valid));
     TRY(model.thresholds, Thresholds(outputs));
     TRY(const TaskMetrics metrics,
@@ -541,6 +557,7 @@ class Run {
   TrainingTexts data_;
   Model model_, teacher_;
   std::unique_ptr<compress::MovementMasks> masks_;
+  std::optional<compress::QuantizedWeights> rounded_;
   std::optional<Model> base_;  // of the adapter that is trained
   std::string data_sha256_, teacher_key_;
 };

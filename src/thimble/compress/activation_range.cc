@@ -110,8 +110,7 @@ Status VisitRows(const Model& model, std::span<const ValueId> values,
                  const std::vector<train::TrainingExample>& examples, int threads,
                  const ProgressFn& progress,
                  const std::function<void(size_t value, std::span<const float> row)>& visit) {
-  Model observed = model;
-  observed.graph.outputs.clear();
+  Model observed = model;  // with its own outputs too, which its task may need
   std::vector<std::string> names;
   for (const ValueId value : values) {
     names.push_back("observed." + std::to_string(Index(value)));
@@ -262,7 +261,7 @@ Result<Graph> CorrectBiases(const Model& model, const Graph& quantized,
   std::vector<std::pair<size_t, size_t>> corrected;  // node, place
   for (size_t i = 0; i < quantized.nodes.size(); ++i) {
     const Node& node = quantized.nodes[i];
-    if (node.op != OpKind::kLinear || node.weights[0].tensor.dtype() != DType::kI8) continue;
+    if (node.op != OpKind::kLinear || !IsQuantized(node.weights[0].tensor.dtype())) continue;
     if (node.weights.size() < 2) continue;
     const auto scale = static_cast<float>(std::get<LinearAttrs>(node.attrs).input_scale);
     const auto [place, is_new] = places.try_emplace({node.inputs[0], scale}, values.size());
@@ -282,7 +281,9 @@ Result<Graph> CorrectBiases(const Model& model, const Graph& quantized,
   for (const auto& [node, place] : corrected) {
     const Sums& s = sums[place];
     std::vector<double> change = Product(model.graph.nodes[node].weights[0].tensor, s.x);
-    const std::vector<double> now = Product(quantized.nodes[node].weights[0].tensor, s.rounded);
+    const Tensor& weight = quantized.nodes[node].weights[0].tensor;
+    const bool reads_floats = HasGroupScales(weight.dtype());
+    const std::vector<double> now = Product(weight, reads_floats ? s.x : s.rounded);
     for (size_t n = 0; n < change.size(); ++n) change[n] = (change[n] - now[n]) / s.rows;
     changes[node] = std::move(change);
     const Tensor& bias = quantized.nodes[node].weights[1].tensor;

@@ -65,12 +65,12 @@ Result<std::vector<InputStatistics>> ObserveInputs(
 Graph WithInputScales(const Graph& graph, std::span<const InputStatistics> statistics,
                       RangeMethod method, double percentile);
 
-// The bias of every int8 linear of `quantized` takes up what quantization adds to its output in the mean (Nagel et al.
+// The bias of every quantized linear of `quantized` takes up what quantization adds to its output in the mean (Nagel et al.
 // 2019, section 4.2):
 //
 //   b += W E[x] - Wq E[Q(x)]
 //
-// x as the float model computes it over the texts, Q by the scale of the input, or of each row. Afterwards the mean
+// x as the float model computes it over the texts, Q by the scale of the input, or of each row; weights by group read x. Afterwards the mean
 // output of each layer, fed with the float model's input, is the float model's. Linears without a bias stay as they
 // are; those that share one take up the mean of what each would. `model` and `quantized` have the same nodes.
 Result<Graph> CorrectBiases(const Model& model, const Graph& quantized,

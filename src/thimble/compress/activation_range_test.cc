@@ -87,8 +87,8 @@ TEST(ChooseRange, OfLeastSquaredErrorIsThatOfBruteForce) {
 }
 
 TEST(ChooseRange, OfLeastDivergenceCutsRareOutliersAndKeepsWhatIsEven) {
-  const double cut = ChooseRange(HistogramOf(NormalWithOutliers(20000, 2, 60)),
-                                 RangeMethod::kEntropy, 0);
+  const double cut =
+      ChooseRange(HistogramOf(NormalWithOutliers(20000, 2, 60)), RangeMethod::kEntropy, 0);
   EXPECT_LT(cut, 15);
   EXPECT_GT(cut, 2);
   std::vector<float> even;
@@ -133,9 +133,8 @@ TEST_F(Calibrated, SeesEveryInputOnce) {
   ASSERT_TRUE(statistics.has_value());
   for (const Node& node : model.graph.nodes) {
     if (node.op != OpKind::kLinear) continue;
-    const auto of = std::count_if(statistics->begin(), statistics->end(), [&](const auto& s) {
-      return s.value == node.inputs[0];
-    });
+    const auto of = std::count_if(statistics->begin(), statistics->end(),
+                                  [&](const auto& s) { return s.value == node.inputs[0]; });
     EXPECT_EQ(of, 1) << node.name;
   }
   for (const InputStatistics& s : *statistics) {
@@ -194,8 +193,8 @@ TEST_F(Calibrated, CorrectedBiasesGiveTheMeanOfTheFloatModel) {
   const auto statistics = ObserveInputs(model, examples, 1, kQuiet);
   for (const bool is_static : {false, true}) {
     // A range so small that clipping matters.
-    Graph quantized = is_static ? WithInputScales(int8, *statistics, RangeMethod::kPercentile, 80)
-                                : int8;
+    Graph quantized =
+        is_static ? WithInputScales(int8, *statistics, RangeMethod::kPercentile, 80) : int8;
     const Result<Graph> corrected = CorrectBiases(model, quantized, examples, 1, kQuiet);
     ASSERT_TRUE(corrected.has_value()) << corrected.error().message();
     size_t checked = 0;

@@ -8,11 +8,11 @@
 namespace thimble::compress {
 namespace {
 
-bool IsQuantized(const Graph& graph, const Graph& quantized, size_t node) {
+bool BecomesCodes(const Graph& graph, const Graph& quantized, size_t node) {
   if (graph.nodes[node].weights.empty()) return false;
   const DType from = graph.nodes[node].weights[0].tensor.dtype();
   const DType to = quantized.nodes[node].weights[0].tensor.dtype();
-  return from != to && to == DType::kI8;
+  return from != to && IsQuantized(to);
 }
 
 // Linears of one shape take the same time.
@@ -26,7 +26,7 @@ struct Group {
 std::vector<Group> FindGroups(const Graph& graph, const Graph& quantized) {
   std::vector<Group> groups;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (!IsQuantized(graph, quantized, i)) continue;
+    if (!BecomesCodes(graph, quantized, i)) continue;
     const Tensor& weight = graph.nodes[i].weights[0].tensor;
     const auto known = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
       return graph.nodes[g.nodes[0]].weights[0].tensor.SameAs(weight);
@@ -71,6 +71,7 @@ class Chooser {
     TRY(plan_.score_all, score_(all));
     TRY_VOID(MeasureTimes());
     TRY_VOID(Choose());
+    if (options_.smaller_tables != nullptr) TRY_VOID(ChooseSmallerTables());
     TRY(const std::vector<Speedup> times,
         MeasureSpeedups(model_, {&all, &plan_.graph}, options_.timing));
     plan_.all = times[0];
@@ -128,6 +129,21 @@ class Chooser {
     }
     TRY_VOID(fits(good));
     for (size_t i = 0; i < good; ++i) plan_.groups[wanted[i]].quantized = true;
+    return {};
+  }
+
+  Status ChooseSmallerTables() {
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (std::get<0>(groups_[g].shape) || !plan_.groups[g].quantized) continue;
+      Graph graph = plan_.graph;
+      for (const size_t node : groups_[g].nodes) {
+        graph.nodes[node] = options_.smaller_tables->nodes[node];
+      }
+      TRY(const double score, score_(graph));
+      if (!Fits(score)) continue;
+      plan_.graph = std::move(graph);
+      plan_.score = score;
+    }
     return {};
   }
 

@@ -35,6 +35,9 @@ struct PrecisionOptions {
   TimingOptions timing;
   double max_drop = 0.01;         // of the score, absolute
   bool only_where_faster = true;  // false: wherever the score allows it, for size
+  // The same nodes in a type that is smaller still: taken for each table that was chosen, in turn, where the score
+  // allows it too. Null: none.
+  const Graph* smaller_tables = nullptr;
 };
 
 using ScoreFn = std::function<Result<double>(const Graph&)>;

@@ -5,6 +5,7 @@
 
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/passes/passes.h"
+#include "thimble/passes/weights_by_group.h"
 #include "thimble/train/libraries.h"
 #include "thimble/train/test_models.h"
 
@@ -37,10 +38,12 @@ class MixedPrecision : public testing::Test {
     options.timing = {.tokens = 8, .rounds = 3, .seconds_per_time = 1e-5};
     options.max_drop = max_drop;
     options.only_where_faster = false;  // what is tested is not time
+    options.smaller_tables = smaller_tables;
     return ChoosePrecision(model, quantized, *distance, score, options,
                            [](double) { return Status(); });
   }
 
+  const Graph* smaller_tables = nullptr;
   const Model model = SmallModel();
   const Graph quantized = *RunPass(*FindPass("weights_to_int8"), model.graph);
   const std::vector<train::TrainingExample> examples = train::SmallData(40);
@@ -78,6 +81,35 @@ TEST_F(MixedPrecision, TakesBackWhatCostsMost) {
   EXPECT_LE(largest_kept, smallest_left);
   EXPECT_NEAR(plan->score, 0.95, 1e-9);
   EXPECT_NEAR(plan->score_float, 1, 1e-9);
+}
+
+// int4 costs the table twice what int8 does: taken where the limit has room for it, and by nothing but tables.
+TEST_F(MixedPrecision, TakesSmallerTablesWhereTheyFit) {
+  const Graph int4 = *WeightsByGroup(model.graph, {});
+  smaller_tables = &int4;
+  const auto cost = [](const Graph& graph) -> Result<double> {
+    double score = 1;
+    for (const Node& node : graph.nodes) {
+      if (node.weights.empty()) continue;
+      const DType dtype = node.weights[0].tensor.dtype();
+      score -= dtype == DType::kI8 ? 0.01 : dtype == DType::kI4Group ? 0.02 : 0;
+    }
+    return score;
+  };
+  const double all = 1 - *cost(quantized);
+  for (const double room : {0.011, 0.009}) {
+    const auto plan = Choose(cost, all + room);
+    ASSERT_TRUE(plan.has_value()) << plan.error().message();
+    size_t small = 0;
+    for (const Node& node : plan->graph.nodes) {
+      const bool is_small =
+          !node.weights.empty() && node.weights[0].tensor.dtype() == DType::kI4Group;
+      small += is_small ? 1 : 0;
+      EXPECT_TRUE(!is_small || node.op == OpKind::kEmbedding) << node.name;
+    }
+    EXPECT_EQ(small, room > 0.01 ? 1u : 0u);
+    EXPECT_NEAR(plan->score, *cost(plan->graph), 1e-9);
+  }
 }
 
 TEST_F(MixedPrecision, NothingIsLeftOfItWhereAnyCostsTooMuch) {

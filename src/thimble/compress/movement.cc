@@ -62,8 +62,8 @@ class MaskPlanner {
   Result<std::vector<Mask>> Run() {
     for (const Structure& s : FindStructures(graph_)) {
       const Node& consumer = graph_.nodes[s.consumer];
-      if (consumer.weights[0].tensor.dtype() == DType::kI8) {
-        return Unsupported(consumer.name + ": its weight is int8; prune before quantizing");
+      if (IsQuantized(consumer.weights[0].tensor.dtype())) {
+        return Unsupported(consumer.name + ": its weight is quantized; prune before quantizing");
       }
       const bool heads = s.kind == StructureKind::kHeads;
       if (options_.blocks_everywhere || (heads && options_.attention == AttentionMasks::kBlocks)) {

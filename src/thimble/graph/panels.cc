@@ -1,13 +1,13 @@
 #include "thimble/graph/panels.h"
 
 #include <cstring>
+#include <memory>
 #include <vector>
+
+#include "thimble/graph/int4.h"
 
 namespace thimble {
 namespace {
-
-// Elements of one input group: int8 keeps four inputs together, floats one.
-size_t InputGroup(DType dtype) { return dtype == DType::kI8 ? kPanelInputGroup : 1; }
 
 // Where element (n, k) of a [*, inputs] weight lies, in elements from the start.
 size_t PanelIndex(DType dtype, size_t inputs, size_t n, size_t k) {
@@ -16,27 +16,56 @@ size_t PanelIndex(DType dtype, size_t inputs, size_t n, size_t k) {
   return panel + k / group * group * kPanelWidth + n % kPanelWidth * group + k % group;
 }
 
-// Calls move(row-major byte offset, panel byte offset) for every element.
+// Calls move(row-major index, panel index) for every element; rows of four-bit codes begin with a byte.
 template <class Move>
 void ForEachElement(const Tensor& weight, const Move& move) {
   const auto outputs = static_cast<size_t>(weight.dim(0));
   const auto inputs = static_cast<size_t>(weight.dim(1));
-  const size_t bytes = DTypeBytes(weight.dtype());
+  const size_t stride = RoundUp(inputs, weight.dtype() == DType::kI4Group ? 2 : 1);
   for (size_t n = 0; n < outputs; ++n) {
     for (size_t k = 0; k < inputs; ++k) {
-      move((n * inputs + k) * bytes, PanelIndex(weight.dtype(), inputs, n, k) * bytes);
+      move(n * stride + k, PanelIndex(weight.dtype(), inputs, n, k));
     }
+  }
+}
+
+void CopyElement(DType dtype, const std::byte* from, size_t from_index, std::byte* to,
+                 size_t to_index) {
+  if (dtype == DType::kI4Group) {
+    StoreInt4(to, to_index, LoadInt4(from, from_index));
+  } else {
+    const size_t bytes = DTypeBytes(dtype);
+    std::memcpy(to + to_index * bytes, from + from_index * bytes, bytes);
   }
 }
 
 void CheckPackable(const Tensor& weight, Layout layout) {
   THIMBLE_CHECK(weight.rank() == 2 && weight.layout() == layout);
-  THIMBLE_CHECK(weight.dtype() == DType::kF32 || weight.dtype() == DType::kF16 ||
-                weight.dtype() == DType::kI8);
+  THIMBLE_CHECK(FitsPanels(weight.dtype()));
 }
 
-Tensor KeepScales(Tensor moved, const Tensor& from) {
+// Scales of groups between [row][group] and [row / 16][group][row % 16].
+Tensor MoveGroupScales(const Tensor& moved, const Tensor& from) {
+  const auto outputs = static_cast<size_t>(from.dim(0));
+  const size_t groups =
+      RoundUp(static_cast<size_t>(from.dim(1)), from.scale_group()) / from.scale_group();
+  const bool to_panels = moved.layout() == Layout::kPanels;
+  auto scales = std::make_shared<std::vector<float>>(
+      *ScaleCount(from.dtype(), from.shape(), moved.layout(), from.scale_group()), 0.0f);
+  for (size_t n = 0; n < outputs; ++n) {
+    for (size_t g = 0; g < groups; ++g) {
+      const size_t row_major = n * groups + g;
+      const size_t panel = (n / kPanelWidth * groups + g) * kPanelWidth + n % kPanelWidth;
+      (*scales)[to_panels ? panel : row_major] = from.scales()[to_panels ? row_major : panel];
+    }
+  }
+  const std::span<const float> view(*scales);
+  return moved.WithScales(view, std::move(scales), from.scale_group());
+}
+
+Tensor MoveScales(Tensor moved, const Tensor& from) {
   if (from.scales().empty()) return moved;
+  if (HasGroupScales(from.dtype())) return MoveGroupScales(moved, from);
   const size_t rows = from.scales().size();
   auto scales = std::make_shared<std::vector<float>>(from.scales().begin(), from.scales().end());
   scales->resize(RoundUp(rows, kPanelWidth), 0.0f);
@@ -47,7 +76,7 @@ Tensor KeepScales(Tensor moved, const Tensor& from) {
 }  // namespace
 
 size_t PanelBytes(DType dtype, size_t inputs) {
-  return RoundUp(inputs, InputGroup(dtype)) * kPanelWidth * DTypeBytes(dtype);
+  return RoundUp(inputs, InputGroup(dtype)) * kPanelWidth * DTypeBits(dtype) / 8;
 }
 
 size_t PanelsBytes(DType dtype, size_t outputs, size_t inputs) {
@@ -63,24 +92,22 @@ Tensor PackPanels(const Tensor& weight) {
       static_cast<std::byte*>(::operator new(size + kPanelGuardBytes, kAlignment)),
       [](std::byte* p) { ::operator delete(p, kAlignment); });
   std::memset(packed.get(), 0, size + kPanelGuardBytes);
-  const size_t bytes = DTypeBytes(weight.dtype());
   ForEachElement(weight, [&](size_t row_major, size_t panel) {
-    std::memcpy(packed.get() + panel, weight.data().data() + row_major, bytes);
+    CopyElement(weight.dtype(), weight.data().data(), row_major, packed.get(), panel);
   });
   const std::span<const std::byte> view{packed.get(), size};
-  return KeepScales(
+  return MoveScales(
       Tensor::View(weight.dtype(), weight.shape(), view, std::move(packed), Layout::kPanels),
       weight);
 }
 
 Tensor UnpackPanels(const Tensor& weight) {
   CheckPackable(weight, Layout::kPanels);
-  const size_t bytes = DTypeBytes(weight.dtype());
-  std::vector<std::byte> row_major(weight.elements() * bytes);
+  std::vector<std::byte> row_major(*RowMajorBytes(weight.dtype(), weight.shape()));
   ForEachElement(weight, [&](size_t to, size_t from) {
-    std::memcpy(row_major.data() + to, weight.data().data() + from, bytes);
+    CopyElement(weight.dtype(), weight.data().data(), from, row_major.data(), to);
   });
-  return KeepScales(Tensor::Copy(weight.dtype(), weight.shape(), row_major), weight);
+  return MoveScales(Tensor::Copy(weight.dtype(), weight.shape(), row_major), weight);
 }
 
 }  // namespace thimble

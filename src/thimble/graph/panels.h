@@ -7,10 +7,12 @@
 //   kF32, kF16   panel[k][n]             K rows of 16 elements
 //   kI8          panel[k / 4][n][k % 4]  ceil(K / 4) rows of 16 x 4 elements: 64 bytes, the operand of
 //                                        one VNNI, AMX or dot-product step
+//   kI8Group     the same
+//   kI4Group     panel[k / 8][n][k % 8]  ceil(K / 8) rows of 16 x 8 elements: 64 bytes
 //
 // Outputs beyond N and inputs beyond K are zero. Storage is aligned to 64 bytes and followed by
 // kPanelGuardBytes readable bytes: kernels may load, and multiply by zero, that far past the end. The
-// scales of an int8 weight are followed by zeros up to a whole panel.
+// scales of a kI8 weight are followed by zeros up to a whole panel; those of groups lie as graph/tensor.h says.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +24,7 @@ namespace thimble {
 
 inline constexpr size_t kPanelWidth = 16;
 inline constexpr size_t kPanelInputGroup = 4;  // inputs that lie together in an int8 panel
+inline constexpr size_t kInt4PanelInputGroup = 8;
 inline constexpr size_t kPanelAlignment = 64;
 inline constexpr size_t kPanelGuardBytes = 1024;
 
@@ -29,13 +32,22 @@ constexpr size_t RoundUp(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Bytes of one panel with `inputs` inputs, and of a whole weight, without the guard.
-// kF32, kF16 and kI8 only.
+constexpr bool FitsPanels(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || IsQuantized(dtype);
+}
+
+// Inputs that lie together: as many codes as fill 32 bits, one float.
+constexpr size_t InputGroup(DType dtype) {
+  if (dtype == DType::kI4Group) return kInt4PanelInputGroup;
+  return IsQuantized(dtype) ? kPanelInputGroup : 1;
+}
+
+// Bytes of one panel with `inputs` inputs, and of a whole weight, without the guard. Types that FitsPanels() only.
 size_t PanelBytes(DType dtype, size_t inputs);
 size_t PanelsBytes(DType dtype, size_t outputs, size_t inputs);
 
-// Row-major -> panels and back, both exact. `weight` is of rank 2 and kF32, kF16 or kI8; scales are
-// kept as they are. Row-major input of other types must be converted first.
+// Row-major -> panels and back, both exact, scales included. `weight` is of rank 2 and a type that FitsPanels().
+// Row-major input of other types must be converted first.
 Tensor PackPanels(const Tensor& weight);
 Tensor UnpackPanels(const Tensor& weight);
 

@@ -4,20 +4,36 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <memory>
 #include <numeric>
+#include <vector>
+
+#include "thimble/graph/int4.h"
 
 namespace thimble {
 namespace {
 
 // Bytes 1, 2, 3, ...: none is zero, so that padding shows, none is the top byte of a NaN.
 Tensor Counting(DType dtype, int64_t outputs, int64_t inputs) {
-  std::vector<uint8_t> bytes(static_cast<size_t>(outputs * inputs) * DTypeBytes(dtype));
+  std::vector<uint8_t> bytes(*RowMajorBytes(dtype, {outputs, inputs}));
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i % 119 + 1);
-  return Tensor::Copy(dtype, {outputs, inputs}, std::as_bytes(std::span(bytes)));
+  if (dtype == DType::kI4Group &&
+      inputs % 2 != 0) {  // there is nothing behind the last input of a row
+    const size_t row = bytes.size() / static_cast<size_t>(outputs);
+    for (size_t end = row; end <= bytes.size(); end += row) bytes[end - 1] &= 0x0F;
+  }
+  const Tensor tensor = Tensor::Copy(dtype, {outputs, inputs}, std::as_bytes(std::span(bytes)));
+  if (!HasGroupScales(dtype)) return tensor;
+  auto scales = std::make_shared<std::vector<float>>(
+      *ScaleCount(dtype, tensor.shape(), tensor.layout(), kScaleGroups[0]));
+  std::iota(scales->begin(), scales->end(), 1.0f);
+  const std::span<const float> view(*scales);
+  return tensor.WithScales(view, std::move(scales), kScaleGroups[0]);
 }
 
 TEST(Panels, ComeBackAsTheyWereForEverySizeAndType) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
+  for (const DType dtype :
+       {DType::kF32, DType::kF16, DType::kI8, DType::kI8Group, DType::kI4Group}) {
     for (const int64_t outputs : {1, 2, 15, 16, 17, 31, 32, 33, 100}) {
       for (const int64_t inputs : {1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65}) {
         SCOPED_TRACE(std::string(DTypeName(dtype)) + " " + ShapeText({outputs, inputs}));
@@ -32,6 +48,7 @@ TEST(Panels, ComeBackAsTheyWereForEverySizeAndType) {
         const Tensor back = UnpackPanels(packed);
         ASSERT_EQ(back.data().size(), weight.data().size());
         EXPECT_EQ(std::memcmp(back.data().data(), weight.data().data(), back.data().size()), 0);
+        EXPECT_THAT(back.scales(), testing::ElementsAreArray(weight.scales()));
       }
     }
   }
@@ -69,6 +86,27 @@ TEST(Panels, OfInt8KeepFourInputsTogether) {
           output < kOutputs && k < kInputs ? weight.data()[output * kInputs + k] : std::byte{0};
       const size_t at = ((output / 16 * 2 + k / 4) * 16 + output % 16) * 4 + k % 4;
       ASSERT_EQ(packed.data()[at], want) << output << ", " << k;
+    }
+  }
+}
+
+// panel[k / 8][n][k % 8], scales[group][n].
+TEST(Panels, OfInt4KeepEightInputsTogether) {
+  constexpr size_t kOutputs = 17, kInputs = 18, kGroups = 2;
+  const Tensor weight = Counting(DType::kI4Group, kOutputs, kInputs);
+  const Tensor packed = PackPanels(weight);
+  ASSERT_EQ(packed.data().size(), 2u * 3 * 64);
+  ASSERT_EQ(packed.scales().size(), 2u * kGroups * 16);
+  for (size_t output = 0; output < 2 * kPanelWidth; ++output) {
+    for (size_t k = 0; k < 24; ++k) {
+      const std::byte* row = weight.data().data() + output * 9;
+      const int want = output < kOutputs && k < kInputs ? LoadInt4(row, k) : 0;
+      const size_t at = ((output / 16 * 3 + k / 8) * 16 + output % 16) * 8 + k % 8;
+      ASSERT_EQ(LoadInt4(packed.data().data(), at), want) << output << ", " << k;
+    }
+    for (size_t g = 0; g < kGroups; ++g) {
+      const float want = output < kOutputs ? weight.scales()[output * kGroups + g] : 0;
+      ASSERT_EQ(packed.scales()[(output / 16 * kGroups + g) * 16 + output % 16], want);
     }
   }
 }

@@ -2,6 +2,7 @@
 // differ in a few weights cost only those.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,14 +17,24 @@
 namespace thimble {
 
 enum class DType : uint8_t {
-#define DTYPE(enumerator, name, bytes) enumerator,
+#define DTYPE(enumerator, name, bits) enumerator,
 #include "thimble/graph/dtypes.inc"
 #undef DTYPE
 };
 
 std::string_view DTypeName(DType dtype);
-size_t DTypeBytes(DType dtype);
+size_t DTypeBits(DType dtype);
+size_t DTypeBytes(DType dtype);  // of types of whole bytes: all but kI4Group
 std::optional<DType> DTypeFromName(std::string_view name);
+
+// Codes with a scale for each group of inputs of a row, multiplied as floats: weight-only quantization.
+constexpr bool HasGroupScales(DType dtype) {
+  return dtype == DType::kI8Group || dtype == DType::kI4Group;
+}
+constexpr bool IsQuantized(DType dtype) { return dtype == DType::kI8 || HasGroupScales(dtype); }
+
+// Inputs that can share a scale; the last group of a row may have fewer.
+inline constexpr std::array<size_t, 4> kScaleGroups = {16, 32, 64, 128};
 
 using Shape = std::vector<int64_t>;
 
@@ -42,7 +53,18 @@ enum class Layout : uint8_t {
   kPanels,
 };
 
-// Quantization: kI8 tensors of rank 2 carry one scale per row, real = scales[row] * q, q in [-127, 127].
+// Bytes of a tensor in kRowMajor, where each row (the last dimension) begins with a byte; nothing if there can be no
+// such tensor.
+std::optional<size_t> RowMajorBytes(DType dtype, const Shape& shape);
+
+// Quantization, of tensors of rank 2: real = scale * q.
+//
+//   kI8       one scale per row, q in [-127, 127]
+//   kI8Group  one scale per scale_group() inputs of a row: scales[row][input / scale_group()]; q in [-127, 127]
+//   kI4Group  the same with q in [-7, 7], two to a byte (graph/int4.h)
+//
+// In kPanels the scales of groups are panels too: scales[row / 16][input / scale_group()][row % 16], rows beyond the
+// last with scale 0.
 //
 // Thread-safety: immutable, so free for all.
 class Tensor {
@@ -59,8 +81,9 @@ class Tensor {
   static Tensor FromFloats(Shape shape, std::span<const float> values);
   static Tensor Scalar(float value) { return FromFloats({}, {&value, 1}); }
 
-  // The same tensor with its scales: one float32 per row; for kI8 of rank 2.
-  Tensor WithScales(std::span<const float> scales, std::shared_ptr<const void> owner) const;
+  // The same tensor with its scales, ScaleCount() of them. `scale_group`, of kScaleGroups, where there are groups.
+  Tensor WithScales(std::span<const float> scales, std::shared_ptr<const void> owner,
+                    size_t scale_group = 0) const;
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
@@ -71,8 +94,10 @@ class Tensor {
   size_t elements() const;
   std::span<const std::byte> data() const { return data_; }
   size_t bytes() const { return data_.size() + scales_.size() * sizeof(float); }
-  // Empty unless kI8.
+  // Empty unless quantized.
   std::span<const float> scales() const { return scales_; }
+  // 0 without groups.
+  size_t scale_group() const { return scale_group_; }
 
   // True when both share storage, type and shape: the way tied weights are recognised.
   bool SameAs(const Tensor& other) const;
@@ -88,7 +113,12 @@ class Tensor {
   Shape shape_{0};
   std::span<const std::byte> data_;
   std::span<const float> scales_;
+  size_t scale_group_ = 0;
   std::shared_ptr<const void> owner_, scales_owner_;
 };
+
+// How many scales a quantized matrix has; nothing if that overflows.
+std::optional<size_t> ScaleCount(DType dtype, const Shape& shape, Layout layout,
+                                 size_t scale_group);
 
 }  // namespace thimble

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/int4.h"
 #include "thimble/graph/panels.h"
 
 namespace thimble {
@@ -20,15 +21,17 @@ Tensor TensorOf(DType dtype, Shape shape, const std::vector<T>& values) {
 }
 
 TEST(DType, HasOneNameAndSize) {
-  for (const auto& [dtype, name, bytes] : {std::tuple{DType::kF32, "f32", 4},
-                                           {DType::kF16, "f16", 2},
-                                           {DType::kBF16, "bf16", 2},
-                                           {DType::kI8, "i8", 1},
-                                           {DType::kU8, "u8", 1},
-                                           {DType::kI32, "i32", 4},
-                                           {DType::kI64, "i64", 8}}) {
+  for (const auto& [dtype, name, bits] : {std::tuple{DType::kF32, "f32", 32},
+                                          {DType::kF16, "f16", 16},
+                                          {DType::kBF16, "bf16", 16},
+                                          {DType::kI8, "i8", 8},
+                                          {DType::kU8, "u8", 8},
+                                          {DType::kI32, "i32", 32},
+                                          {DType::kI64, "i64", 64},
+                                          {DType::kI8Group, "i8g", 8},
+                                          {DType::kI4Group, "i4g", 4}}) {
     EXPECT_EQ(DTypeName(dtype), name);
-    EXPECT_EQ(DTypeBytes(dtype), static_cast<size_t>(bytes));
+    EXPECT_EQ(DTypeBits(dtype), static_cast<size_t>(bits));
     EXPECT_EQ(DTypeFromName(name), dtype);
   }
   EXPECT_EQ(DTypeFromName("f64"), std::nullopt);
@@ -114,6 +117,44 @@ TEST(Tensor, DequantizesByRow) {
   EXPECT_THAT(t.ToFloats(), ElementsAre(0.5f, 1, 1.5f, -8, -10, 254));
   EXPECT_EQ(t.bytes(), 6u + 8u);
   EXPECT_THAT(t.scales(), ElementsAre(0.5f, 2.0f));
+}
+
+// Two rows of 17: a group and a rest of one, nine bytes a row.
+TEST(Tensor, DequantizesByGroup) {
+  std::vector<std::byte> codes(2 * 9);
+  for (size_t i = 0; i < 17; ++i) StoreInt4(codes.data(), i, static_cast<int8_t>(i % 15) - 7);
+  StoreInt4(codes.data() + 9, 16, -3);
+  const float scales[] = {0.5f, 2.0f, 3.0f, 4.0f};
+  const Tensor t = Tensor::Copy(DType::kI4Group, {2, 17}, codes).WithScales(scales, nullptr, 16);
+  const std::vector<float> values = t.ToFloats();
+  for (size_t i = 0; i < 16; ++i) {
+    EXPECT_EQ(values[i], 0.5f * (static_cast<float>(i % 15) - 7)) << i;
+    EXPECT_EQ(values[17 + i], 0.0f) << i;
+  }
+  EXPECT_EQ(values[16], 2.0f * -6);
+  EXPECT_EQ(values[33], 4.0f * -3);
+  EXPECT_EQ(t.bytes(), 18u + 16u);
+}
+
+TEST(Int4, LeavesItsNeighbourAlone) {
+  for (int a = -8; a <= 7; ++a) {
+    for (int b = -8; b <= 7; ++b) {
+      std::byte byte{0xA5};
+      StoreInt4(&byte, 0, static_cast<int8_t>(a));
+      StoreInt4(&byte, 1, static_cast<int8_t>(b));
+      StoreInt4(&byte, 0, static_cast<int8_t>(a));
+      EXPECT_EQ(LoadInt4(&byte, 0), a);
+      EXPECT_EQ(LoadInt4(&byte, 1), b);
+    }
+  }
+}
+
+TEST(Shape, OfFourBitsHasRowsOfWholeBytes) {
+  EXPECT_EQ(RowMajorBytes(DType::kI4Group, {3, 5}), 9u);
+  EXPECT_EQ(RowMajorBytes(DType::kI4Group, {3, -5}), std::nullopt);
+  EXPECT_EQ(RowMajorBytes(DType::kI4Group, {}), std::nullopt);
+  EXPECT_EQ(RowMajorBytes(DType::kF32, {3, 5}), 60u);
+  EXPECT_EQ(RowMajorBytes(DType::kF32, {int64_t{1} << 62, 2}), std::nullopt);
 }
 
 TEST(Tensor, IsTheSameOnlyAsWhatSharesItsStorage) {

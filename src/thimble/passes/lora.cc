@@ -195,8 +195,10 @@ Result<Graph> Without(const Graph& graph, const std::vector<LoraBranch>& branche
 }
 
 Result<Tensor> Merged(const Tensor& weight, const Tensor& down, const Tensor& up) {
-  if (weight.dtype() == DType::kI8) {
-    return Unsupported("is int8, and only float weights take an adapter in; leave it beside them");
+  if (IsQuantized(weight.dtype())) {
+    const std::string type = "int" + std::to_string(DTypeBits(weight.dtype()));
+    return Unsupported("is " + type +
+                       ", and only float weights take an adapter in; leave it beside them");
   }
   const auto rank = static_cast<size_t>(down.dim(0)), inputs = static_cast<size_t>(down.dim(1));
   std::vector<float> w = weight.ToFloats();

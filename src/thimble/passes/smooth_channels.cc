@@ -46,7 +46,7 @@ class Streams {
     // Whoever makes a value or reads it has to be able to change its weights.
     const bool changeable = std::all_of(
         node.weights.begin(), node.weights.end(),
-        [&](const Weight& w) { return w.tensor.dtype() != DType::kI8 && Uses(w.tensor) == 1; });
+        [&](const Weight& w) { return !IsQuantized(w.tensor.dtype()) && Uses(w.tensor) == 1; });
     if (!changeable) {
       for (const ValueId id : node.inputs) Fix(id);
       Fix(node.output);

@@ -42,9 +42,13 @@ Tensor PickRows(const Tensor& tensor, const std::vector<int32_t>& rows) {
   Tensor picked = Tensor::Copy(flat.dtype(), shape, out);
   if (!flat.scales().empty()) {
     auto scales = std::make_shared<std::vector<float>>();
-    for (const int32_t r : rows) scales->push_back(flat.scales()[static_cast<size_t>(r)]);
+    const size_t groups = flat.scales().size() / static_cast<size_t>(flat.dim(0));
+    for (const int32_t r : rows) {
+      const auto row = flat.scales().subspan(static_cast<size_t>(r) * groups, groups);
+      scales->insert(scales->end(), row.begin(), row.end());
+    }
     const std::span<const float> view(*scales);
-    picked = picked.WithScales(view, std::move(scales));
+    picked = picked.WithScales(view, std::move(scales), flat.scale_group());
   }
   return tensor.layout() == Layout::kPanels ? PackPanels(picked) : picked;
 }

@@ -27,8 +27,8 @@ Result<Graph> WeightsToF16(const Graph& graph) {
   TiedConversion conversion(ToHalf);
   for (Node& node : result.nodes) {
     for (size_t i = 0; i < node.weights.size(); ++i) {
-      // int8 is smaller already.
-      if (!IsMatrix(node, i) || node.weights[i].tensor.dtype() == DType::kI8) continue;
+      // What is quantized is smaller already.
+      if (!IsMatrix(node, i) || IsQuantized(node.weights[i].tensor.dtype())) continue;
       TRY_VOID(conversion.Apply(node.weights[i]));
     }
   }

@@ -50,6 +50,8 @@ float QuantizeRow(std::span<const float> row, int8_t* q) {
   return scale;
 }
 
+}  // namespace
+
 Result<Tensor> ToInt8(const Tensor& tensor) {
   if (tensor.dtype() == DType::kI8) return tensor;
   const std::vector<float> values = tensor.ToFloats();
@@ -70,8 +72,6 @@ Result<Tensor> ToInt8(const Tensor& tensor) {
       .WithScales(view, std::move(scales));
 }
 
-}  // namespace
-
 bool BecomesInt8(const Graph& graph, const Node& node) {
   if (node.weights.empty() || !IsMatrix(node, 0)) return false;
   return node.op == OpKind::kLinear ? !ComputesLogits(graph, node) : IsWordTable(graph, node);
@@ -87,16 +87,21 @@ Result<Graph> WeightsToInt8Where(const Graph& graph,
   return result;
 }
 
-Result<Graph> WeightsToInt8(const Graph& graph) {
-  TRY(Graph result, WeightsToInt8Where(graph, [](const Node&) { return true; }));
+Result<Graph> OtherTablesToHalf(const Graph& graph) {
+  Graph result = graph;
   TiedConversion to_half(ToHalf);
   for (Node& node : result.nodes) {
     const bool table = node.op == OpKind::kEmbedding && !IsWordTable(graph, node);
-    if (table && node.weights[0].tensor.dtype() != DType::kI8) {
+    if (table && !IsQuantized(node.weights[0].tensor.dtype())) {
       TRY_VOID(to_half.Apply(node.weights[0]));
     }
   }
   return result;
+}
+
+Result<Graph> WeightsToInt8(const Graph& graph) {
+  TRY(const Graph result, WeightsToInt8Where(graph, [](const Node&) { return true; }));
+  return OtherTablesToHalf(result);
 }
 
 }  // namespace thimble

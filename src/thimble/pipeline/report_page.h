@@ -195,15 +195,31 @@ function layers() {
     make('details', [make('summary', `${rows.length} layers`), table([['layer'], ['kind'], ['before', 1], ['after', 1], ['share']], rows)], {open: ''}));
 }
 
+// What `quantize` tried: bars of size and of time, the original's is full.
+function types() {
+  const bar = share => make('div', make('i', [], {style: `width: ${Math.min(100, 100 * share)}%`}), {class: 'bar'});
+  for (const step of chosen.steps) {
+    for (const attempt of step.attempts) {
+      const r = attempt.result || {};
+      if (!Array.isArray(r.types) || !r.types.length) continue;
+      const whole = r.types[0];
+      section(`Types of weights: ${step.name}`, 'Each type that was tried, scored on the validation set and timed in turns with the original.',
+        table([['weights'], [r.metric || 'score', 1], ['MiB', 1], ['size'], ['ms', 1], ['time'], ['speed', 1]],
+          r.types.map(t => [t.type, number(t.score, 4), mib(t.weight_bytes), bar(t.weight_bytes / whole.weight_bytes),
+            number(t.p50_ms, 3), bar(t.p50_ms / whole.p50_ms), number(t.speedup, 2) + ' ×'])));
+    }
+  }
+}
+
 function sensitivity() {
   for (const step of chosen.steps) {
     for (const attempt of step.attempts) {
       const r = attempt.result || {};
       if (Array.isArray(r.groups)) {
         const groups = [...r.groups].sort((a, b) => b.loss - a.loss);
-        section(`Sensitivity: ${step.name}`, 'What int8 costs and brings, weight by weight: divergence of the outputs on calibration texts, ' +
+        section(`Sensitivity: ${step.name}`, 'What quantizing costs and brings, weight by weight: divergence of the outputs on calibration texts, ' +
           'measured speedup of the model.', table([['weights'], ['divergence', 1], ['speed', 1], ['stored as']],
-          groups.map(g => [g.nodes.join(', '), g.loss.toExponential(2), number(g.speedup, 3) + ' ×', g.int8 ? 'int8' : 'float'])));
+          groups.map(g => [g.nodes.join(', '), g.loss.toExponential(2), number(g.speedup, 3) + ' ×', g.type])));
       }
     }
   }
@@ -250,6 +266,7 @@ function provenance() {
 headline();
 pareto();
 steps();
+types();
 sensitivity();
 layers();
 confusion();

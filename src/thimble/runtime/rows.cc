@@ -5,12 +5,14 @@
 #include <cstring>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/int4.h"
 
 namespace thimble {
 namespace {
 
 void EmbedRow(const Tensor& table, size_t row, size_t width, float* y) {
-  const std::byte* source = table.data().data() + row * width * DTypeBytes(table.dtype());
+  const size_t row_bytes = table.data().size() / static_cast<size_t>(table.dim(0));
+  const std::byte* source = table.data().data() + row * row_bytes;
   switch (table.dtype()) {
     case DType::kF32:
       std::memcpy(y, source, width * sizeof(float));
@@ -26,6 +28,20 @@ void EmbedRow(const Tensor& table, size_t row, size_t width, float* y) {
       const float scale = table.scales()[row];
       const auto* q = reinterpret_cast<const int8_t*>(source);
       for (size_t i = 0; i < width; ++i) y[i] = scale * static_cast<float>(q[i]);
+      break;
+    }
+    case DType::kI8Group:
+    case DType::kI4Group: {
+      const size_t groups = table.scales().size() / static_cast<size_t>(table.dim(0));
+      for (size_t g = 0; g < groups; ++g) {
+        const float scale = table.scales()[row * groups + g];
+        const size_t end = std::min(width, (g + 1) * table.scale_group());
+        for (size_t i = g * table.scale_group(); i < end; ++i) {
+          const int8_t q = table.dtype() == DType::kI4Group ? LoadInt4(source, i)
+                                                            : static_cast<int8_t>(source[i]);
+          y[i] = scale * static_cast<float>(q);
+        }
+      }
       break;
     }
     default:

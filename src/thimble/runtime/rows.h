@@ -11,7 +11,7 @@
 
 namespace thimble {
 
-// y[i] = row ids[i] of a table (f32, f16, or i8 with scales; row-major), widened to float32.
+// y[i] = row ids[i] of a table (f32, f16, or codes with scales; row-major), widened to float32.
 // Every id must be a row of the table.
 void EmbedRows(const Tensor& table, std::span<const int32_t> ids, float* y, size_t y_stride);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/int4.h"
 
 namespace thimble {
 namespace {
@@ -29,6 +30,29 @@ TEST(Rows, LooksUpEveryTableType) {
       Tensor::Copy(DType::kI8, {3, 2}, std::as_bytes(std::span(q))).WithScales(scales, nullptr),
       ids, y.data(), 3);
   EXPECT_THAT(y, ElementsAre(20, 24, -1, 1, 2, -1));
+  EmbedRows(Tensor::Copy(DType::kI8Group, {3, 2}, std::as_bytes(std::span(q)))
+                .WithScales(scales, nullptr, 32),
+            ids, y.data(), 3);
+  EXPECT_THAT(y, ElementsAre(20, 24, -1, 1, 2, -1));
+}
+
+// Two groups, the second of one code.
+TEST(Rows, LooksUpFourBitRowsByGroup) {
+  std::vector<std::byte> codes(2 * 9);
+  for (size_t i = 0; i < 17; ++i) StoreInt4(codes.data() + 9, i, static_cast<int8_t>(i % 8) - 4);
+  const std::vector<float> scales = {9, 9, 0.5f, 2};
+  const Tensor table =
+      Tensor::Copy(DType::kI4Group, {2, 17}, codes).WithScales(scales, nullptr, 16);
+  const std::vector<int32_t> ids = {1, 0, 1};
+  std::vector<float> y(3 * 18, -1);
+  EmbedRows(table, ids, y.data(), 18);
+  for (size_t i = 0; i < 17; ++i) {
+    const float want = (i < 16 ? 0.5f : 2.0f) * (static_cast<float>(i % 8) - 4);
+    EXPECT_EQ(y[i], want) << i;
+    EXPECT_EQ(y[18 + i], 0.0f) << i;
+    EXPECT_EQ(y[36 + i], want) << i;
+  }
+  EXPECT_EQ(y[17], -1);
 }
 
 TEST(Rows, TrigramStopsAtTheEndsOfASequence) {

@@ -391,6 +391,12 @@ class Session::Impl {
                           .c = out.data,
                           .c_stride = out.stride,
                           .epilogue = epilogue};
+    if (HasGroupScales(step.weight->dtype())) {
+      const bool int4 = step.weight->dtype() == DType::kI4Group;
+      (int4 ? kernels_.linear_i4_group : kernels_.linear_i8_group)(
+          {args, step.weight->scales().data(), step.weight->scale_group()});
+      return;
+    }
     (step.weight->dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
   }
 

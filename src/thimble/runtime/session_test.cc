@@ -119,7 +119,8 @@ TEST_P(SessionOfType, GivesTheSameBitsHoweverItRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Weights, SessionOfType,
-                         testing::Values(DType::kF32, DType::kF16, DType::kI8),
+                         testing::Values(DType::kF32, DType::kF16, DType::kI8, DType::kI8Group,
+                                         DType::kI4Group),
                          [](const auto& param) { return std::string(DTypeName(param.param)); });
 
 TEST(Session, SharesAModelBetweenThreads) {

@@ -34,7 +34,9 @@ constexpr const char* kProblems[] = {
     "linear_int8 128x768x768", "attention 9x32",          "attention 16x32",
     "attention 128x32",        "attention 128x64",        "attention 512x64",
     "layer_norm 128x768",      "gelu 128x1200",           "quantize 128x512",
-    "relu_int8 128x512x128",
+    "relu_int8 128x512x128",   "linear_i8g 128x512x128",  "linear_i8g 1x768x768",
+    "linear_i4g 128x512x128",  "linear_i4g 128x128x512",  "linear_i4g 16x512x128",
+    "linear_i4g 1x768x768",    "linear_i4g 128x768x3072",
 };
 constexpr size_t kWeightBytes = 16 << 20;
 constexpr double kSecondsPerProblem = 0.1;
@@ -137,6 +139,32 @@ double TimeLinearInt8(const Kernels& kernels, const Sizes& sizes, bool relu) {
   });
 }
 
+// By groups of 32.
+double TimeLinearGrouped(const Kernels& kernels, const Sizes& sizes, DType dtype) {
+  const auto [rows, inputs, cols] = sizes;
+  constexpr size_t kGroup = 32;
+  const size_t bytes = PanelsBytes(dtype, cols, inputs);
+  const size_t copies = std::max<size_t>(1, kWeightBytes / bytes);
+  Buffer<std::byte> weights(copies * bytes);
+  for (size_t i = 0; i < weights.size(); ++i) weights.data()[i] = static_cast<std::byte>(i * 7);
+  Buffer<float> scales = Random(RoundUp(cols, kPanelWidth) * (RoundUp(inputs, kGroup) / kGroup));
+  Buffer<float> a = Random(rows * inputs), bias = Random(cols), c(rows * cols);
+  const auto linear = dtype == DType::kI4Group ? kernels.linear_i4_group : kernels.linear_i8_group;
+  return FastestSeconds([&](size_t n) {
+    linear({{.a = a.data(),
+             .a_stride = inputs,
+             .weight = weights.data() + n % copies * bytes,
+             .rows = rows,
+             .cols = cols,
+             .inputs = inputs,
+             .c = c.data(),
+             .c_stride = cols,
+             .epilogue = {.bias = bias.data()}},
+            scales.data(),
+            kGroup});
+  });
+}
+
 double TimeAttention(const Kernels& kernels, const Sizes& sizes) {
   const auto [tokens, width, unused] = sizes;
   Buffer<float> q = Random(tokens * width), k = Random(tokens * width), v = Random(tokens * width);
@@ -212,6 +240,10 @@ std::optional<Measured> Measure(const Kernels& kernels, const std::string& probl
   const double macs = static_cast<double>(sizes[0] * sizes[1] * sizes[2]);
   if (count == 3 && (name == "linear_f32" || name == "linear_f16")) {
     return Measured{TimeLinearFloat(kernels, sizes, name == "linear_f16"), 2 * macs};
+  }
+  if (count == 3 && (name == "linear_i8g" || name == "linear_i4g")) {
+    const DType dtype = name == "linear_i4g" ? DType::kI4Group : DType::kI8Group;
+    return Measured{TimeLinearGrouped(kernels, sizes, dtype), 2 * macs};
   }
   if (count == 3 && (name == "linear_int8" || name == "relu_int8")) {
     return Measured{TimeLinearInt8(kernels, sizes, name == "relu_int8"), 2 * macs,

@@ -31,8 +31,8 @@ class Extender {
     const double spread = 1 / std::sqrt(static_cast<double>(type.width));
     for (float& w : weight) w = static_cast<float>(spread * random.Normal());
     return Append(OpKind::kLinear, name, x,
-                  {{name + ".weight", Tensor::FromFloats({width, type.width}, weight)}}, LinearAttrs{},
-                  {Element::kFloat32, type.rows, width});
+                  {{name + ".weight", Tensor::FromFloats({width, type.width}, weight)}},
+                  LinearAttrs{}, {Element::kFloat32, type.rows, width});
   }
 
   // The mean over the tokens of each sequence.

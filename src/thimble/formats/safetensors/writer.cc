@@ -19,6 +19,9 @@ std::string_view StoredName(DType dtype) {
       return StoredTypeName(StoredType::kBF16);
     case DType::kI8:
       return StoredTypeName(StoredType::kI8);
+    case DType::kI8Group:
+    case DType::kI4Group:
+      break;  // other programs have no such type: dequantized before
     case DType::kU8:
       return StoredTypeName(StoredType::kU8);
     case DType::kI32:

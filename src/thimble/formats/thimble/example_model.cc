@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/int4.h"
+#include "thimble/graph/panels.h"
 
 namespace thimble {
 namespace {
@@ -16,7 +18,30 @@ std::vector<float> Numbers(size_t count, float first) {
   return numbers;
 }
 
+// Rows of fewer inputs than a group, of as many, and of more, with the smallest group there is.
+Tensor GroupedMatrix(DType dtype, int64_t rows, int64_t columns, float first) {
+  const Shape shape = {rows, columns};
+  constexpr size_t kGroup = kScaleGroups[0];
+  std::vector<std::byte> codes(*RowMajorBytes(dtype, shape));
+  const auto width = static_cast<size_t>(columns);
+  const size_t row_bytes = codes.size() / static_cast<size_t>(rows);
+  for (size_t i = 0; i < static_cast<size_t>(rows) * width; ++i) {
+    const auto code = static_cast<int8_t>(static_cast<int>(i % 15) - 7);
+    std::byte* row = codes.data() + i / width * row_bytes;
+    if (dtype == DType::kI4Group) {
+      StoreInt4(row, i % width, code);
+    } else {
+      row[i % width] = static_cast<std::byte>(code);
+    }
+  }
+  auto scales = std::make_shared<std::vector<float>>(
+      Numbers(*ScaleCount(dtype, shape, Layout::kRowMajor, kGroup), first + 1));
+  const std::span<const float> view(*scales);
+  return Tensor::Copy(dtype, shape, codes).WithScales(view, std::move(scales), kGroup);
+}
+
 Tensor Matrix(DType dtype, int64_t rows, int64_t columns, float first) {
+  if (HasGroupScales(dtype)) return GroupedMatrix(dtype, rows, columns, first);
   const auto count = static_cast<size_t>(rows * columns);
   const std::vector<float> numbers = Numbers(count, first);
   if (dtype == DType::kF16) {

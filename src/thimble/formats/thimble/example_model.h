@@ -5,7 +5,7 @@
 
 namespace thimble {
 
-// `dtype` (kF32, kF16 or kI8) is the type of its matrices.
+// `dtype` (one that FitsPanels) is the type of its matrices.
 Model ExampleModel(DType dtype = DType::kF32);
 
 }  // namespace thimble

@@ -16,7 +16,7 @@ namespace thimble {
 static_assert(std::endian::native == std::endian::little, ".thimble files are used in place");
 
 inline constexpr uint16_t kThimbleMajor = 1;
-inline constexpr uint16_t kThimbleMinor = 1;
+inline constexpr uint16_t kThimbleMinor = 2;
 
 inline constexpr size_t kDataAlignment = kPanelAlignment;
 inline constexpr size_t kMaxTensorRank = 8;
@@ -39,16 +39,13 @@ inline std::optional<size_t> StorageBytes(DType dtype, const Shape& shape, Layou
   }
   Shape stored = shape;
   if (layout == Layout::kPanels) {
-    const bool packable = dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kI8;
-    if (shape.size() != 2 || !packable || shape[0] < 0 || shape[1] < 0) return std::nullopt;
-    const size_t group = dtype == DType::kI8 ? kPanelInputGroup : 1;
+    if (shape.size() != 2 || !FitsPanels(dtype) || shape[0] < 0 || shape[1] < 0) {
+      return std::nullopt;
+    }
     stored = {static_cast<int64_t>(RoundUp(static_cast<size_t>(shape[0]), kPanelWidth)),
-              static_cast<int64_t>(RoundUp(static_cast<size_t>(shape[1]), group))};
+              static_cast<int64_t>(RoundUp(static_cast<size_t>(shape[1]), InputGroup(dtype)))};
   }
-  const std::optional<size_t> count = ElementCount(stored);
-  size_t bytes = 0;
-  if (!count || __builtin_mul_overflow(*count, DTypeBytes(dtype), &bytes)) return std::nullopt;
-  return bytes;
+  return RowMajorBytes(dtype, stored);
 }
 
 }  // namespace thimble

@@ -1,5 +1,6 @@
 #include "thimble/formats/thimble/reader.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -157,8 +158,8 @@ class TensorReader {
     if (!InData(entry.offset(), *bytes, limit_)) return InvalidData("it lies outside the file");
     Tensor tensor =
         Tensor::View(*dtype, shape, data_.subspan(entry.offset(), *bytes), owner_, layout);
-    if (*dtype != DType::kI8) return tensor;
-    return ReadScales(tensor, entry.scales_offset());
+    if (!IsQuantized(*dtype)) return tensor;
+    return ReadScales(tensor, entry);
   }
 
  private:
@@ -171,15 +172,24 @@ class TensorReader {
     return nodes[entry.base_node()].weights[entry.base_weight()].tensor;
   }
 
-  Result<Tensor> ReadScales(const Tensor& tensor, uint64_t offset) const {
+  Result<Tensor> ReadScales(const Tensor& tensor, const fbs::Tensor& entry) const {
+    const size_t group = entry.scale_group();
     if (tensor.rank() != 2) return InvalidData("an i8 tensor must have two dimensions");
+    const bool known =
+        std::find(kScaleGroups.begin(), kScaleGroups.end(), group) != kScaleGroups.end();
+    if (HasGroupScales(tensor.dtype()) ? !known : group != 0) {
+      return InvalidData("it has a scale for each " + std::to_string(group) +
+                         " inputs, which is no size of a group");
+    }
     // An empty row is no storage, so the number of rows is bounded by nothing yet.
-    const auto rows = static_cast<size_t>(tensor.dim(0));
-    if (rows > limit_ || !InData(offset, rows * sizeof(float), limit_)) {
+    const std::optional<size_t> count =
+        ScaleCount(tensor.dtype(), tensor.shape(), tensor.layout(), group);
+    if (!count || *count > limit_ ||
+        !InData(entry.scales_offset(), *count * sizeof(float), limit_)) {
       return InvalidData("its scales lie outside the file");
     }
-    const auto* scales = reinterpret_cast<const float*>(data_.data() + offset);
-    return tensor.WithScales({scales, rows}, owner_);
+    const auto* scales = reinterpret_cast<const float*>(data_.data() + entry.scales_offset());
+    return tensor.WithScales({scales, *count}, owner_, group);
   }
 
   std::span<const std::byte> data_;

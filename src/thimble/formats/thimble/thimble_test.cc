@@ -77,7 +77,8 @@ const Tensor& WeightOf(const Model& model, std::string_view node, size_t i = 0) 
 
 class RoundTrip : public testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(MatrixTypes, RoundTrip,
-                         testing::Values(DType::kF32, DType::kF16, DType::kI8),
+                         testing::Values(DType::kF32, DType::kF16, DType::kI8, DType::kI8Group,
+                                         DType::kI4Group),
                          [](const auto& type) { return std::string(DTypeName(type.param)); });
 
 TEST_P(RoundTrip, KeepsTheModel) {
@@ -256,8 +257,8 @@ TEST(Thimble, FindsEveryFlippedBitOfTheMetadata) {
 
 // Behind the checksum stand the verifier and our own checks: a flipped bit that a forger has sealed
 // again may give another valid model, but never a crash.
-TEST(Thimble, SurvivesEveryFlippedBitUnderAFittingChecksum) {
-  std::string file = Serialize(ExampleModel(DType::kI8));
+TEST_P(RoundTrip, SurvivesEveryFlippedBitUnderAFittingChecksum) {
+  std::string file = Serialize(ExampleModel(GetParam()));
   size_t refused = 0;
   for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
     const auto mask = static_cast<char>(1 << (bit % 8));
@@ -271,6 +272,27 @@ TEST(Thimble, SurvivesEveryFlippedBitUnderAFittingChecksum) {
     file[bit / 8] ^= mask;
   }
   EXPECT_GT(refused, size_t{1000});
+}
+
+TEST(Thimble, RefusesGroupsOfAnotherSize) {
+  const std::string file = Serialize(ExampleModel(DType::kI4Group));
+  const auto* metadata = fbs::GetSizePrefixedMetadata(file.data());
+  const fbs::Tensor& entry = *metadata->tensors()->Get(0);
+  ASSERT_EQ(entry.dtype()->str(), "i4g");
+  ASSERT_EQ(entry.scale_group(), kScaleGroups[0]);
+  const auto* table = reinterpret_cast<const flatbuffers::Table*>(&entry);
+  const auto at = static_cast<size_t>(table->GetAddressOf(fbs::Tensor::VT_SCALE_GROUP) -
+                                      reinterpret_cast<const uint8_t*>(file.data()));
+  for (const uint32_t group : {0u, 1u, 15u, 24u, 256u, 0xFFFFFFFFu}) {
+    std::string other = file;
+    std::memcpy(other.data() + at, &group, sizeof group);
+    EXPECT_THAT(ErrorOf(Parse(Resealed(other))), HasSubstr("no size of a group")) << group;
+  }
+  // Fewer scales than groups of 16 need: those of groups of 128 would be all there is.
+  std::string other = file;
+  const uint32_t group = 128;
+  std::memcpy(other.data() + at, &group, sizeof group);
+  EXPECT_TRUE(Parse(Resealed(other)).has_value()) << "fewer are read than there are";
 }
 
 TEST(Thimble, FindsDamagedWeightsWhenAsked) {

@@ -29,9 +29,7 @@ struct Form {
 Form FormOf(const Node& node, size_t weight_index) {
   const Tensor& tensor = node.weights[weight_index].tensor;
   const bool matrix = weight_index == 0 && tensor.rank() == 2;
-  const bool kernel_type = tensor.dtype() == DType::kF32 || tensor.dtype() == DType::kF16 ||
-                           tensor.dtype() == DType::kI8;
-  const DType dtype = kernel_type ? tensor.dtype() : DType::kF32;
+  const DType dtype = FitsPanels(tensor.dtype()) ? tensor.dtype() : DType::kF32;
   if (matrix && node.op == OpKind::kLinear) return {dtype, Layout::kPanels};
   if (matrix && node.op == OpKind::kEmbedding) return {dtype, Layout::kRowMajor};
   return {DType::kF32, Layout::kRowMajor};
@@ -109,7 +107,12 @@ class DataPlan {
     THIMBLE_CHECK(bytes.has_value());
     entry.bytes = *bytes;
     entry.offset = Take(entry.bytes);
-    if (form.dtype == DType::kI8) entry.scales_offset = Take(entry.source.scales().size_bytes());
+    if (IsQuantized(form.dtype)) {
+      const std::optional<size_t> scales =
+          ScaleCount(form.dtype, entry.source.shape(), form.layout, entry.source.scale_group());
+      THIMBLE_CHECK(scales.has_value());
+      entry.scales_offset = Take(*scales * sizeof(float));
+    }
   }
 
   size_t Take(size_t bytes) { return std::exchange(end_, end_ + RoundUp(bytes, kDataAlignment)); }
@@ -242,10 +245,10 @@ class MetadataWriter {
                                             entry.base->node, entry.base->weight));
         continue;
       }
-      tensors.push_back(fbs::CreateTensor(fbb_, SharedText(DTypeName(entry.form.dtype)),
-                                          fbb_.CreateVector(entry.source.shape()),
-                                          static_cast<fbs::Layout>(entry.form.layout), entry.offset,
-                                          entry.bytes, entry.scales_offset));
+      tensors.push_back(fbs::CreateTensor(
+          fbb_, SharedText(DTypeName(entry.form.dtype)), fbb_.CreateVector(entry.source.shape()),
+          static_cast<fbs::Layout>(entry.form.layout), entry.offset, entry.bytes,
+          entry.scales_offset, 0, 0, static_cast<uint32_t>(entry.source.scale_group())));
     }
     return fbb_.CreateVector(tensors);
   }

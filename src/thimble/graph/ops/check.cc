@@ -39,7 +39,7 @@ Status CheckMatrix(const OpContext& c, size_t weight) {
     return InvalidData(name + " is " + ShapeText(t.shape()) + ", must be a matrix");
   }
   if (t.dtype() == DType::kBF16 && t.layout() == Layout::kPanels) {
-    return InvalidData(name + " is bf16 in panels, which hold f32, f16 or i8");
+    return InvalidData(name + " is bf16 in panels, which hold f32, f16 or codes");
   }
   switch (t.dtype()) {
     case DType::kF32:
@@ -47,11 +47,13 @@ Status CheckMatrix(const OpContext& c, size_t weight) {
     case DType::kBF16:
       return {};
     case DType::kI8:
+    case DType::kI8Group:
+    case DType::kI4Group:
       if (!t.scales().empty()) return {};
-      return InvalidData(name + " is i8 without scales");
+      return InvalidData(name + " is " + std::string(DTypeName(t.dtype())) + " without scales");
     default:
       return InvalidData(name + " is " + std::string(DTypeName(t.dtype())) +
-                         ", must be f32, f16, bf16 or i8");
+                         ", must be f32, f16, bf16, i8, i8g or i4g");
   }
 }
 

@@ -61,7 +61,7 @@ TEST(Embedding, RefusesTablesThatCannotBeLookedUp) {
   EXPECT_EQ(Lookup({0}, Tensor::Copy(DType::kI8, {1, 2}, std::as_bytes(std::span(raw)))).Refusal(),
             "weight 0 is i8 without scales");
   EXPECT_EQ(Lookup({0}, Tensor::Copy(DType::kU8, {1, 2}, std::as_bytes(std::span(raw)))).Refusal(),
-            "weight 0 is u8, must be f32, f16, bf16 or i8");
+            "weight 0 is u8, must be f32, f16, bf16, i8, i8g or i4g");
   OpCall numbers = Lookup({}, Table());
   numbers.inputs = {Floats(1, {0})};
   EXPECT_EQ(numbers.Refusal(), "takes ids, not numbers");

@@ -66,8 +66,8 @@ HWY_INLINE Register LoadWeights(const uint16_t* p) {
 
 inline constexpr size_t kCacheLine = 64;
 
-// One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels. Meanwhile the weights at
-// `ahead`, a stretch of `ahead_step` bytes for each input, come closer.
+// One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels, added to what is there if `add`.
+// Meanwhile the weights at `ahead`, a stretch of `ahead_step` bytes for each input, come closer.
 template <class Weight>
 struct TileArgs {
   const float* a;
@@ -78,16 +78,27 @@ struct TileArgs {
   size_t ahead_step;
   float* sums;
   size_t sums_stride;
+  bool add = false;
 };
 
 template <class Weight, size_t kRows, size_t kPanels>
 void MultiplyTile(const TileArgs<Weight>& args) {
   constexpr size_t kColumns = kPanels * kParts;  // registers in a row of the tile
   Register sums[kRows][kColumns];
-  THIMBLE_UNROLL
-  for (size_t r = 0; r < kRows; ++r) {
+  if (args.add) {
     THIMBLE_UNROLL
-    for (size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::Zero(FloatTag());
+    for (size_t r = 0; r < kRows; ++r) {
+      THIMBLE_UNROLL
+      for (size_t c = 0; c < kColumns; ++c) {
+        sums[r][c] = hn::LoadU(FloatTag(), args.sums + r * args.sums_stride + c * kRegisterLanes);
+      }
+    }
+  } else {
+    THIMBLE_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      THIMBLE_UNROLL
+      for (size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::Zero(FloatTag());
+    }
   }
   const float* HWY_RESTRICT a = args.a;
   const Weight* HWY_RESTRICT w = args.panels;
@@ -157,19 +168,43 @@ struct TilePosition {
   size_t row, rows, panel, panels, index, count;
 };
 
-// Visits the tiles of `rows` x `panels`, panels outermost, in tiles of as equal heights as can be.
-template <class Visit>
-HWY_INLINE void ForEachTile(size_t rows, size_t panels, const Visit& visit) {
-  const size_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
-  const size_t low = rows / tiles, higher = rows % tiles;  // `higher` tiles have one row more
-  const size_t step = TilePanels(low + (higher != 0 ? 1 : 0));
-  for (size_t panel = 0; panel < panels; panel += step) {
-    const size_t now = std::min(step, panels - panel);
-    for (size_t t = 0, row = 0; t < tiles; ++t) {
-      const size_t height = low + (t < higher ? 1 : 0);
-      visit(TilePosition{row, height, panel, now, t, tiles});
+// Rows in tiles of as equal heights as can be.
+class RowTiles {
+ public:
+  explicit RowTiles(size_t rows)
+      : rows_(rows),
+        count_((rows + kMaxTileRows - 1) / kMaxTileRows),
+        low_(rows / count_),
+        higher_(rows % count_) {}
+
+  size_t rows() const { return rows_; }
+  size_t count() const { return count_; }
+  // That each takes at once.
+  size_t panels() const { return TilePanels(low_ + (higher_ != 0 ? 1 : 0)); }
+
+  // visit(index, first row, rows)
+  template <class Visit>
+  HWY_INLINE void ForEach(const Visit& visit) const {
+    for (size_t t = 0, row = 0; t < count_; ++t) {
+      const size_t height = low_ + (t < higher_ ? 1 : 0);
+      visit(t, row, height);
       row += height;
     }
+  }
+
+ private:
+  size_t rows_, count_, low_, higher_;  // `higher` tiles have one row more
+};
+
+// Visits the tiles of `rows` x `panels`, panels outermost.
+template <class Visit>
+HWY_INLINE void ForEachTile(size_t rows, size_t panels, const Visit& visit) {
+  const RowTiles tiles(rows);
+  for (size_t panel = 0; panel < panels; panel += tiles.panels()) {
+    const size_t now = std::min(tiles.panels(), panels - panel);
+    tiles.ForEach([&](size_t t, size_t row, size_t height) HWY_ATTR {
+      visit(TilePosition{row, height, panel, now, t, tiles.count()});
+    });
   }
 }
 

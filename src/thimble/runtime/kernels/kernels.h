@@ -41,7 +41,7 @@ struct Epilogue {
 struct LinearArgs {
   const float* a = nullptr;
   size_t a_stride = 0;
-  const void* weight = nullptr;  // float or IEEE half, by function
+  const void* weight = nullptr;  // float, IEEE half or codes, by function
   size_t rows = 0, cols = 0, inputs = 0;
   float* c = nullptr;
   size_t c_stride = 0;
@@ -61,6 +61,14 @@ struct LinearInt8Args {
   float* c = nullptr;
   size_t c_stride = 0;
   Epilogue epilogue;
+};
+
+// As LinearArgs, with weights code * scale, rounded to float32, in panels of codes and of scales (graph/panels.h,
+// graph/tensor.h): the bits of the float32 product with these weights.
+struct LinearGroupedArgs {
+  LinearArgs linear;  // weight: codes
+  const float* scales = nullptr;
+  size_t group = 0;  // inputs that share a scale: of kScaleGroups
 };
 
 // Symmetric quantization, one scale per row: scale = max|x| / 127, q = round-to-nearest-even(x /
@@ -124,6 +132,8 @@ struct Kernels {
   void (*linear_f32)(const LinearArgs&) noexcept;
   void (*linear_f16)(const LinearArgs&) noexcept;
   void (*linear_int8)(const LinearInt8Args&) noexcept;
+  void (*linear_i8_group)(const LinearGroupedArgs&) noexcept;
+  void (*linear_i4_group)(const LinearGroupedArgs&) noexcept;
   void (*quantize_rows)(const QuantizeArgs&) noexcept;
   void (*attention)(const AttentionArgs&) noexcept;
   void (*layer_norm)(const LayerNormArgs&) noexcept;
