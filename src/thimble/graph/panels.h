@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "thimble/graph/tensor.h"
 
@@ -33,6 +34,9 @@ constexpr size_t RoundUp(size_t value, size_t multiple) {
 // kF32, kF16 and kI8 only.
 size_t PanelBytes(DType dtype, size_t inputs);
 size_t PanelsBytes(DType dtype, size_t outputs, size_t inputs);
+
+// So many bytes of zeros, with alignment and guard.
+std::shared_ptr<std::byte> AllocatePanels(size_t bytes);
 
 // Row-major -> panels and back, both exact. `weight` is of rank 2 and kF32, kF16 or kI8; scales are
 // kept as they are. Row-major input of other types must be converted first.

@@ -391,7 +391,11 @@ class Session::Impl {
                           .c = out.data,
                           .c_stride = out.stride,
                           .epilogue = epilogue};
-    (step.weight->dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
+    if (step.weight->layout() == Layout::kBlockSparse) {
+      kernels_.linear_block_sparse(args);
+    } else {
+      (step.weight->dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
+    }
   }
 
   // --- Attention: every head of every sequence is a task of its own

@@ -32,7 +32,10 @@ Form FormOf(const Node& node, size_t weight_index) {
   const bool kernel_type = tensor.dtype() == DType::kF32 || tensor.dtype() == DType::kF16 ||
                            tensor.dtype() == DType::kI8;
   const DType dtype = kernel_type ? tensor.dtype() : DType::kF32;
-  if (matrix && node.op == OpKind::kLinear) return {dtype, Layout::kPanels};
+  if (matrix && node.op == OpKind::kLinear) {
+    const bool sparse = tensor.layout() == Layout::kBlockSparse;
+    return {dtype, sparse ? Layout::kBlockSparse : Layout::kPanels};
+  }
   if (matrix && node.op == OpKind::kEmbedding) return {dtype, Layout::kRowMajor};
   return {DType::kF32, Layout::kRowMajor};
 }
@@ -42,8 +45,7 @@ Tensor Convert(const Tensor& tensor, const Form& form) {
   if (tensor.dtype() != form.dtype) {
     converted = Tensor::FromFloats(tensor.shape(), tensor.ToFloats());
   }
-  if (converted.layout() == form.layout) return converted;
-  return form.layout == Layout::kPanels ? PackPanels(converted) : UnpackPanels(converted);
+  return converted.InLayout(form.layout);
 }
 
 // A weight of the base, by the indices of its node and of itself.
@@ -105,9 +107,13 @@ class DataPlan {
 
   void Place(Entry& entry) {
     const Form& form = entry.form;
-    const std::optional<size_t> bytes = StorageBytes(form.dtype, entry.source.shape(), form.layout);
-    THIMBLE_CHECK(bytes.has_value());
-    entry.bytes = *bytes;
+    if (form.layout == Layout::kBlockSparse) {
+      entry.bytes = entry.source.data().size();  // the form of what is that already
+    } else {
+      const auto bytes = StorageBytes(form.dtype, entry.source.shape(), form.layout);
+      THIMBLE_CHECK(bytes.has_value());
+      entry.bytes = *bytes;
+    }
     entry.offset = Take(entry.bytes);
     if (form.dtype == DType::kI8) entry.scales_offset = Take(entry.source.scales().size_bytes());
   }

@@ -36,12 +36,14 @@ struct Epilogue {
   Activation activation = Activation::kIdentity;
 };
 
-// c[rows, cols] = epilogue(a[rows, inputs] * weight^T). `weight` in panels (graph/panels.h).
+// c[rows, cols] = epilogue(a[rows, inputs] * weight^T). `weight` in panels (graph/panels.h)
+// or block-sparse (graph/block_sparse.h). A sum over kept blocks leaves out zeros alone, and so has the
+// bits of the dense one where `a` is finite, but for the sign of a zero.
 // c may be residual (same rows, same stride); c must not overlap a.
 struct LinearArgs {
   const float* a = nullptr;
   size_t a_stride = 0;
-  const void* weight = nullptr;  // float or IEEE half, by function
+  const void* weight = nullptr;  // panels of float or IEEE half, or block-sparse, by function
   size_t rows = 0, cols = 0, inputs = 0;
   float* c = nullptr;
   size_t c_stride = 0;
@@ -123,6 +125,7 @@ struct Kernels {
 
   void (*linear_f32)(const LinearArgs&) noexcept;
   void (*linear_f16)(const LinearArgs&) noexcept;
+  void (*linear_block_sparse)(const LinearArgs&) noexcept;
   void (*linear_int8)(const LinearInt8Args&) noexcept;
   void (*quantize_rows)(const QuantizeArgs&) noexcept;
   void (*attention)(const AttentionArgs&) noexcept;
