@@ -103,6 +103,31 @@ class Prune(support.TestCase):
             metrics = json.loads(self.succeed("eval", report["file"], self.data, "--json"))["metrics"]
             self.assertAlmostEqual(metrics["accuracy"], report["score"])
 
+    def test_zero_blocks_are_not_stored(self):
+        done = self.movement("--method", "movement", "--sparsity", "0.75", "--masks", "blocks", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        pruned = json.loads(done.stdout)["file"]
+        document = json.loads(self.succeed("inspect", pruned, "--json"))
+        sparse = [node for node in document["nodes"] if "block_density" in node]
+        self.assertEqual(len(sparse), document["block_sparse"]["weights"])
+        self.assertGreater(len(sparse), 4)
+        for node in sparse:
+            self.assertLess(node["block_density"], 0.9)
+        self.assertLess(document["block_sparse"]["bytes"], document["block_sparse"]["dense_bytes"] / 2)
+        self.assertIn("% of blocks", self.succeed("inspect", pruned).decode())
+
+        # Training reads it dense, and at a rate of nothing writes what the masks left as any other number.
+        dense = self.folder / "dense.thimble"
+        done = support.run("train", "--model", pruned, "--train", self.data, "-o", dense, "--max-steps", 1, "--lr", "1e-30",
+                           "--weights", "f32")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertNotIn("block_sparse", json.loads(self.succeed("inspect", dense, "--json")))
+        saved = dense.stat().st_size - (self.folder / "out/pruned.thimble").stat().st_size
+        self.assertGreater(saved, 0.9 * (document["block_sparse"]["dense_bytes"] - document["block_sparse"]["bytes"]))
+        texts = self.write("texts.txt", "\n".join(WORDS))
+        self.assertEqual(self.succeed("predict", pruned, texts, "--json", "--logits"),
+                         self.succeed("predict", dense, texts, "--json", "--logits"))
+
     def test_movement_fills_what_is_left(self):
         done = self.movement("--method", "movement", "--sparsity", "0.5", "--fill-epochs", 1, "--json")
         self.assertEqual(done.returncode, 0, done.stderr.decode())

@@ -1,5 +1,6 @@
 // thimble inspect: what a model consists of and what it costs.
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
+#include "thimble/graph/block_sparse.h"
 
 namespace thimble::cli {
 namespace {
@@ -34,7 +36,17 @@ struct Report {
   int64_t sequence_length = 0;
   size_t file_bytes = 0, adapter_bytes = 0;
   std::map<DType, size_t> bytes_by_type;  // storage shared by several nodes counts once
+  struct BlockSparseSum {
+    size_t weights = 0, bytes = 0, dense_bytes = 0;
+  } block_sparse;  // part of the above
 };
+
+// The block-sparse weight of a node; null if it has none.
+const Tensor* BlockSparseWeight(const Node& node) {
+  if (node.weights.empty()) return nullptr;
+  const Tensor& weight = node.weights[0].tensor;
+  return weight.layout() == Layout::kBlockSparse ? &weight : nullptr;
+}
 
 Result<Report> Measure(const Options& options) {
   Report report;
@@ -58,8 +70,13 @@ Result<Report> Measure(const Options& options) {
   std::set<const std::byte*> counted;
   for (const Node& node : report.model.graph.nodes) {
     for (const Weight& weight : node.weights) {
-      if (counted.insert(weight.tensor.data().data()).second) {
-        report.bytes_by_type[weight.tensor.dtype()] += weight.tensor.bytes();
+      const Tensor& tensor = weight.tensor;
+      if (!counted.insert(tensor.data().data()).second) continue;
+      report.bytes_by_type[tensor.dtype()] += tensor.bytes();
+      if (tensor.layout() == Layout::kBlockSparse) {
+        report.block_sparse.weights += 1;
+        report.block_sparse.bytes += tensor.bytes();
+        report.block_sparse.dense_bytes += tensor.elements() * sizeof(float);
       }
     }
   }
@@ -95,6 +112,10 @@ Json ReportJson(const Report& report) {
                      {"shape", OutputShape(report, node)},
                      {"params", cost.parameters},
                      {"macs", static_cast<int64_t>(cost.cost.macs)}});
+    if (const Tensor* weight = BlockSparseWeight(node)) {
+      nodes.back()["block_density"] = BlockDensity(*weight);
+      nodes.back()["weight_bytes"] = weight->bytes();
+    }
   }
   Json document = {{"architecture", model.architecture},
                    {"task", TaskName(model.task)},
@@ -112,6 +133,10 @@ Json ReportJson(const Report& report) {
                    {"identity", model.identity},
                    {"provenance", std::move(provenance)}};
   if (report.adapter_bytes != 0) document["adapter_file_bytes"] = report.adapter_bytes;
+  if (const auto& sparse = report.block_sparse; sparse.weights != 0) {
+    document["block_sparse"] = {
+        {"weights", sparse.weights}, {"bytes", sparse.bytes}, {"dense_bytes", sparse.dense_bytes}};
+  }
   return document;
 }
 
@@ -132,6 +157,9 @@ std::string WeightTypes(const Node& node) {
   }
   std::string text;
   for (const std::string& name : names) text.append(text.empty() ? "" : "+").append(name);
+  if (const Tensor* weight = BlockSparseWeight(node)) {
+    text += " " + std::to_string(std::lround(100 * BlockDensity(*weight))) + "% of blocks";
+  }
   return text;
 }
 
@@ -186,6 +214,12 @@ Status PrintReport(const Report& report, Output& out) {
     weights += ", " + std::string(DTypeName(type)) + " " + BytesText(static_cast<double>(bytes));
   }
   TRY_VOID(fact("weights", weights));
+  if (const auto& sparse = report.block_sparse; sparse.weights != 0) {
+    TRY_VOID(fact("block-sparse", std::to_string(sparse.weights) + " weights, " +
+                                      BytesText(static_cast<double>(sparse.bytes)) +
+                                      " instead of " +
+                                      BytesText(static_cast<double>(sparse.dense_bytes))));
+  }
   TRY_VOID(fact("file", BytesText(static_cast<double>(report.file_bytes))));
   if (report.adapter_bytes != 0) {
     TRY_VOID(fact("adapter", BytesText(static_cast<double>(report.adapter_bytes))));

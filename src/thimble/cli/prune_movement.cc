@@ -10,6 +10,8 @@
 #include "thimble/cli/score.h"
 #include "thimble/cli/training_run.h"
 #include "thimble/formats/thimble/reader.h"
+#include "thimble/formats/thimble/writer.h"
+#include "thimble/passes/passes.h"
 
 namespace thimble::cli {
 namespace {
@@ -21,6 +23,14 @@ Json PruningOf(const Model& model) {
     if (key == "pruning") return Json::parse(value, nullptr, false);
   }
   return {};
+}
+
+// Rewrites the file without the blocks of zeros that its matrices still have.
+Result<Model> StoredBlockSparse(const std::string& path) {
+  TRY(Model model, ReadThimble(path));
+  TRY(model.graph, RunPass(*FindPass("weights_to_block_sparse"), model.graph));
+  TRY_VOID(WriteThimble(model, path));
+  return ReadThimble(path);
 }
 
 std::string Table(const Json& report) {
@@ -70,7 +80,7 @@ Status RunMovement(MovementCall call) {
     report["fill_epochs"] = call.fill_epochs;
   }
 
-  TRY(const Model pruned, ReadThimble(path));
+  TRY(const Model pruned, StoredBlockSparse(path));
   TRY(const compress::Speedup speedup, compress::MeasureSpeedup(dense, pruned.graph, call.timing));
   report["seq"] = call.timing.tokens;
   report["batch"] = call.timing.batch;

@@ -51,7 +51,7 @@ Graph InPanels(Graph graph) {
   for (Node& node : graph.nodes) {
     if (node.op != OpKind::kLinear) continue;
     Tensor& weight = node.weights[0].tensor;
-    if (weight.layout() == Layout::kPanels) continue;
+    if (weight.layout() != Layout::kRowMajor) continue;
     if (weight.dtype() == DType::kBF16) {
       weight = Tensor::FromFloats(weight.shape(), weight.ToFloats());
     }

@@ -83,15 +83,20 @@ size_t PanelsBytes(DType dtype, size_t outputs, size_t inputs) {
   return RoundUp(outputs, kPanelWidth) / kPanelWidth * PanelBytes(dtype, inputs);
 }
 
+std::shared_ptr<std::byte> AllocatePanels(size_t bytes) {
+  constexpr std::align_val_t kAlignment{kPanelAlignment};
+  std::shared_ptr<std::byte> storage(
+      static_cast<std::byte*>(::operator new(bytes + kPanelGuardBytes, kAlignment)),
+      [](std::byte* p) { ::operator delete(p, kAlignment); });
+  std::memset(storage.get(), 0, bytes + kPanelGuardBytes);
+  return storage;
+}
+
 Tensor PackPanels(const Tensor& weight) {
   CheckPackable(weight, Layout::kRowMajor);
   const size_t size = PanelsBytes(weight.dtype(), static_cast<size_t>(weight.dim(0)),
                                   static_cast<size_t>(weight.dim(1)));
-  constexpr std::align_val_t kAlignment{kPanelAlignment};
-  std::shared_ptr<std::byte> packed(
-      static_cast<std::byte*>(::operator new(size + kPanelGuardBytes, kAlignment)),
-      [](std::byte* p) { ::operator delete(p, kAlignment); });
-  std::memset(packed.get(), 0, size + kPanelGuardBytes);
+  std::shared_ptr<std::byte> packed = AllocatePanels(size);
   ForEachElement(weight, [&](size_t row_major, size_t panel) {
     CopyElement(weight.dtype(), weight.data().data(), row_major, packed.get(), panel);
   });

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "thimble/graph/tensor.h"
 
@@ -45,6 +46,9 @@ constexpr size_t InputGroup(DType dtype) {
 // Bytes of one panel with `inputs` inputs, and of a whole weight, without the guard. Types that FitsPanels() only.
 size_t PanelBytes(DType dtype, size_t inputs);
 size_t PanelsBytes(DType dtype, size_t outputs, size_t inputs);
+
+// So many bytes of zeros, with alignment and guard.
+std::shared_ptr<std::byte> AllocatePanels(size_t bytes);
 
 // Row-major -> panels and back, both exact, scales included. `weight` is of rank 2 and a type that FitsPanels().
 // Row-major input of other types must be converted first.

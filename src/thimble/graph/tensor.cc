@@ -6,6 +6,7 @@
 #include <new>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/int4.h"
 #include "thimble/graph/panels.h"
 
@@ -136,9 +137,14 @@ Tensor Tensor::View(DType dtype, Shape shape, std::span<const std::byte> data,
     THIMBLE_CHECK(data.size() == RowMajorBytes(dtype, t.shape_));
   } else {
     THIMBLE_CHECK(t.rank() == 2);
-    THIMBLE_CHECK(data.size() ==
-                  PanelsBytes(dtype, static_cast<size_t>(t.dim(0)), static_cast<size_t>(t.dim(1))));
     THIMBLE_CHECK(reinterpret_cast<uintptr_t>(data.data()) % kPanelAlignment == 0);
+    const auto outputs = static_cast<size_t>(t.dim(0)), inputs = static_cast<size_t>(t.dim(1));
+    if (layout == Layout::kPanels) {
+      THIMBLE_CHECK(data.size() == PanelsBytes(dtype, outputs, inputs));
+    } else {
+      THIMBLE_CHECK(dtype == DType::kF32);
+      THIMBLE_CHECK(CheckBlockSparse(outputs, inputs, data).has_value());
+    }
   }
   return t;
 }
@@ -181,8 +187,21 @@ std::span<const float> Tensor::floats() const {
   return {reinterpret_cast<const float*>(data_.data()), data_.size() / sizeof(float)};
 }
 
+Tensor Tensor::InLayout(Layout layout) const {
+  if (layout == layout_) return *this;
+  switch (layout) {
+    case Layout::kRowMajor:
+      return layout_ == Layout::kPanels ? UnpackPanels(*this) : UnpackBlockSparse(*this);
+    case Layout::kPanels:
+      return PackPanels(InLayout(Layout::kRowMajor));
+    case Layout::kBlockSparse:
+      return PackBlockSparse(InLayout(Layout::kRowMajor));
+  }
+  return *this;
+}
+
 std::vector<float> Tensor::ToFloats() const {
-  if (layout_ == Layout::kPanels) return UnpackPanels(*this).ToFloats();
+  if (layout_ != Layout::kRowMajor) return InLayout(Layout::kRowMajor).ToFloats();
   std::vector<float> out(elements());
   if (out.empty()) return out;
   const auto width = static_cast<size_t>(rank() == 0 ? 1 : shape_.back());

@@ -51,6 +51,8 @@ enum class Layout : uint8_t {
   // A weight [outputs, inputs] cut into panels of kPanelWidth outputs, the form that every instruction
   // set multiplies from (graph/panels.h describes it).
   kPanels,
+  // The same panels without their blocks of zeros (graph/block_sparse.h); kF32 only.
+  kBlockSparse,
 };
 
 // Bytes of a tensor in kRowMajor, where each row (the last dimension) begins with a byte; nothing if there can be no
@@ -73,7 +75,7 @@ class Tensor {
 
   // Views bytes that `owner` keeps alive (null: the caller promises that they outlive the tensor).
   // The size must be right for the type, shape and layout: that is a THIMBLE_CHECK, callers validate
-  // files first. Data need not be aligned in kRowMajor, and is 64-byte aligned in kPanels.
+  // files first. Data need not be aligned in kRowMajor, and is 64-byte aligned in the others.
   static Tensor View(DType dtype, Shape shape, std::span<const std::byte> data,
                      std::shared_ptr<const void> owner, Layout layout = Layout::kRowMajor);
   // Owns a copy, 64-byte aligned.
@@ -90,7 +92,7 @@ class Tensor {
   Layout layout() const { return layout_; }
   int64_t dim(size_t i) const { return shape_[i]; }
   size_t rank() const { return shape_.size(); }
-  // Elements that the shape names (a panel layout stores more: its padding).
+  // Elements that the shape names (panels store more: padding; block-sparse fewer: no zeros).
   size_t elements() const;
   std::span<const std::byte> data() const { return data_; }
   size_t bytes() const { return data_.size() + scales_.size() * sizeof(float); }
@@ -104,6 +106,9 @@ class Tensor {
 
   // Element access for kF32 in kRowMajor; needs 4-byte alignment, which Copy and FromFloats give.
   std::span<const float> floats() const;
+  // The same values in another layout, scales kept; kPanels of rank 2 and kF32, kF16 or kI8,
+  // kBlockSparse of rank 2 and kF32.
+  Tensor InLayout(Layout layout) const;
   // Every type and layout widened to row-major float32, dequantized where scales say so.
   std::vector<float> ToFloats() const;
 

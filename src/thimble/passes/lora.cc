@@ -214,7 +214,8 @@ Result<Tensor> Merged(const Tensor& weight, const Tensor& down, const Tensor& up
     for (size_t k = 0; k < inputs; ++k) out[k] = static_cast<float>(row[k]);
   }
   const Tensor merged = Tensor::FromFloats(weight.shape(), w);
-  return weight.layout() == Layout::kPanels ? PackPanels(merged) : merged;
+  // Dense even where the weight was block-sparse: the product has no zeros.
+  return weight.layout() == Layout::kRowMajor ? merged : PackPanels(merged);
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include <limits>
 
 #include "thimble/formats/thimble/example_model.h"
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/panels.h"
+#include "thimble/passes/weights_to_block_sparse.h"
 
 namespace thimble {
 namespace {
@@ -124,6 +126,59 @@ TEST(WeightsToInt8, KeepsTiesAndReadsPanels) {
   graph.outputs.pop_back();
   const Graph tied = Apply("weights_to_int8", graph);
   EXPECT_TRUE(WeightOf(tied, "decoder").SameAs(WeightOf(tied, "words")));
+}
+
+// [32, 40]: ten blocks, of which the first `kept` are not zero.
+Tensor Blocks(size_t kept) {
+  std::vector<float> values(32 * 40);
+  for (size_t i = 0; i < kept; ++i) values[i / 5 * 16 * 40 + i % 5 * kBlockInputs] = 1.5f;
+  return Tensor::FromFloats({32, 40}, values);
+}
+
+TEST(WeightsToBlockSparse, ConvertsBelowTheBreakEvenAlone) {
+  for (size_t kept = 0; kept <= 10; ++kept) {
+    const double density = static_cast<double>(kept) / 10;
+    const Tensor weight = Blocks(kept);
+    for (const Layout layout : {Layout::kRowMajor, Layout::kPanels}) {
+      const Graph after = Apply("weights_to_block_sparse", SmallGraph(weight.InLayout(layout)));
+      const Tensor& stored = WeightOf(after, "dense");
+      EXPECT_EQ(stored.layout(), density < kBlockSparseBreakEven ? Layout::kBlockSparse : layout)
+          << kept;
+      EXPECT_EQ(stored.ToFloats(), weight.ToFloats());
+      EXPECT_EQ(WeightOf(after, "words").layout(), Layout::kRowMajor);
+      EXPECT_EQ(WeightOf(after, "head").layout(), Layout::kRowMajor);
+    }
+  }
+}
+
+TEST(WeightsToBlockSparse, KeepsTiesAndLeavesOtherTypes) {
+  Graph graph = SmallGraph(Tensor::FromFloats({40, 40}, std::vector<float>(1600)));
+  Node again = *graph.FindNode("dense");
+  graph.nodes.insert(graph.nodes.begin() + 2, again);
+  graph.nodes[2].name = "again";
+  graph.nodes[2].inputs = {graph.nodes[1].output};
+  graph.nodes[2].output = ValueId{static_cast<int32_t>(graph.values.size())};
+  graph.values.push_back({"again", graph.value(again.output).type});
+  graph.nodes[3].inputs = {graph.nodes[2].output};
+  const Graph sparse = Apply("weights_to_block_sparse", graph);
+  EXPECT_EQ(WeightOf(sparse, "dense").layout(), Layout::kBlockSparse);
+  EXPECT_TRUE(WeightOf(sparse, "dense").SameAs(WeightOf(sparse, "again")));
+
+  for (const char* type : {"weights_to_f16", "weights_to_int8"}) {
+    const Graph typed = Apply("weights_to_block_sparse", Apply(type, graph));
+    EXPECT_EQ(WeightOf(typed, "dense").layout(), Layout::kRowMajor) << type;
+  }
+}
+
+TEST(WeightsToBlockSparse, IsReadByTheOtherConversions) {
+  const Tensor weight = Blocks(3);
+  const Graph sparse = Apply("weights_to_block_sparse", SmallGraph(weight));
+  for (const char* type : {"weights_to_f32", "weights_to_f16"}) {
+    const Graph dense = Apply(type, sparse);
+    EXPECT_EQ(WeightOf(dense, "dense").layout(), Layout::kRowMajor) << type;
+    EXPECT_EQ(WeightOf(dense, "dense").ToFloats(), weight.ToFloats()) << type;
+  }
+  EXPECT_EQ(WeightOf(Apply("weights_to_int8", sparse), "dense").dtype(), DType::kI8);
 }
 
 TEST(WeightsToInt8, RefusesWhatIsNotFinite) {

@@ -22,7 +22,7 @@ bool IsFloat(const Tensor& t) {
 // The elements of these rows and columns (of a vector: rows), bit for bit, in the layout of `t`.
 Tensor Pick(const Tensor& t, const std::vector<int64_t>* rows,
             const std::vector<int64_t>* columns) {
-  const Tensor flat = t.layout() == Layout::kPanels ? UnpackPanels(t) : t;
+  const Tensor flat = t.InLayout(Layout::kRowMajor);
   const size_t element = DTypeBytes(t.dtype());
   const auto width = static_cast<size_t>(t.rank() == 2 ? t.dim(1) : 1);
   Shape shape = t.shape();
@@ -43,7 +43,7 @@ Tensor Pick(const Tensor& t, const std::vector<int64_t>* rows,
     }
   }
   const Tensor picked = Tensor::Copy(t.dtype(), std::move(shape), out);
-  return t.layout() == Layout::kPanels ? PackPanels(picked) : picked;
+  return picked.InLayout(t.layout());
 }
 
 // The elements that belong to these units, which are `width` wide.
@@ -211,9 +211,9 @@ class Shrinker {
                              " " + std::string(DTypeName(weight.dtype())) + ", must be floats " +
                              ShapeText(shape));
     }
-    const Tensor flat = weight.layout() == Layout::kPanels ? UnpackPanels(weight) : weight;
+    const Tensor flat = weight.InLayout(Layout::kRowMajor);
     const Tensor cut = rest.rows ? Pick(flat, &*rest.rows, nullptr) : flat;
-    return t.layout() == Layout::kPanels ? PackPanels(cut) : cut;
+    return cut.InLayout(t.layout());
   }
 
   // Without what nothing needs any more; types follow from the weights.

@@ -29,7 +29,7 @@ std::vector<std::string_view> Characters(std::string_view text) {
 
 // Rows of a table, a weight or a bias.
 Tensor PickRows(const Tensor& tensor, const std::vector<int32_t>& rows) {
-  const Tensor flat = tensor.layout() == Layout::kPanels ? UnpackPanels(tensor) : tensor;
+  const Tensor flat = tensor.InLayout(Layout::kRowMajor);
   const size_t bytes = flat.data().size() / static_cast<size_t>(flat.dim(0));
   std::vector<std::byte> out;
   out.reserve(rows.size() * bytes);
@@ -50,7 +50,7 @@ Tensor PickRows(const Tensor& tensor, const std::vector<int32_t>& rows) {
     const std::span<const float> view(*scales);
     picked = picked.WithScales(view, std::move(scales), flat.scale_group());
   }
-  return tensor.layout() == Layout::kPanels ? PackPanels(picked) : picked;
+  return picked.InLayout(tensor.layout());
 }
 
 }  // namespace

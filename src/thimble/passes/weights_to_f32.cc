@@ -1,5 +1,5 @@
-// Widens every constant to float32, dequantized where it has scales: exact for float16 and bfloat16. Scales of inputs
-// go: they are those of int8 products.
+// Widens every constant to float32, dequantized where it has scales and dense where it was block-sparse: exact for
+// float16 and bfloat16. Scales of inputs go: they are those of int8 products.
 #include "thimble/passes/matrices.h"
 #include "thimble/passes/passes.h"
 
@@ -13,7 +13,9 @@ Result<Graph> WeightsToF32(const Graph& graph) {
   for (Node& node : result.nodes) {
     if (node.op == OpKind::kLinear) node.attrs = LinearAttrs{};
     for (Weight& weight : node.weights) {
-      if (weight.tensor.dtype() != DType::kF32) TRY_VOID(conversion.Apply(weight));
+      const bool dense = weight.tensor.layout() != Layout::kBlockSparse;
+      if (weight.tensor.dtype() == DType::kF32 && dense) continue;
+      TRY_VOID(conversion.Apply(weight));
     }
   }
   return result;

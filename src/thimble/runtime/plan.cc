@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/panels.h"
 #include "thimble/runtime/sink_pooling.h"
 
@@ -295,9 +296,9 @@ class Planner {
       case OpKind::kLinear: {
         step.kind = StepKind::kLinear;
         step.weight = &node.weights[0].tensor;
-        if (step.weight->layout() != Layout::kPanels) {
+        if (step.weight->layout() == Layout::kRowMajor) {
           return Unsupported("linear " + node.name +
-                             ": its weight is not in panels; models run from a .thimble file");
+                             ": its weight is row-major; models run from a .thimble file");
         }
         step.input_scale = static_cast<float>(std::get<LinearAttrs>(node.attrs).input_scale);
         if (step.input_scale != 0 && step.weight->dtype() != DType::kI8) {
@@ -314,8 +315,7 @@ class Planner {
         if (f.activation != nullptr) {
           step.activation = std::get<ActivationAttrs>(f.activation->attrs).function;
         }
-        step.macs_per_row =
-            static_cast<double>(step.weight->dim(0)) * static_cast<double>(step.weight->dim(1));
+        step.macs_per_row = ProductsPerRow(*step.weight);
         break;
       }
       case OpKind::kAttention: {

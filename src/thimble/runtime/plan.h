@@ -102,7 +102,7 @@ struct Plan {
 };
 
 // Checks everything that does not depend on ids: after this a run fails only on ids and lengths.
-// Linear weights must be in panels, as a .thimble file has them.
+// Linear weights must be in panels or block-sparse, as a .thimble file has them.
 Result<Plan> MakePlan(const Graph& graph, std::span<const std::string_view> outputs);
 
 }  // namespace thimble

@@ -391,13 +391,16 @@ class Session::Impl {
                           .c = out.data,
                           .c_stride = out.stride,
                           .epilogue = epilogue};
-    if (HasGroupScales(step.weight->dtype())) {
-      const bool int4 = step.weight->dtype() == DType::kI4Group;
-      (int4 ? kernels_.linear_i4_group : kernels_.linear_i8_group)(
-          {args, step.weight->scales().data(), step.weight->scale_group()});
-      return;
+    const Tensor& weight = *step.weight;
+    if (HasGroupScales(weight.dtype())) {
+      const bool int4 = weight.dtype() == DType::kI4Group;
+      (int4 ? kernels_.linear_i4_group
+            : kernels_.linear_i8_group)({args, weight.scales().data(), weight.scale_group()});
+    } else if (weight.layout() == Layout::kBlockSparse) {
+      kernels_.linear_block_sparse(args);
+    } else {
+      (weight.dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
     }
-    (step.weight->dtype() == DType::kF16 ? kernels_.linear_f16 : kernels_.linear_f32)(args);
   }
 
   // --- Attention: every head of every sequence is a task of its own

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "thimble/graph/block_sparse.h"
 #include "thimble/runtime/test_graphs.h"
 
 namespace thimble {
@@ -122,6 +123,45 @@ INSTANTIATE_TEST_SUITE_P(Weights, SessionOfType,
                          testing::Values(DType::kF32, DType::kF16, DType::kI8, DType::kI8Group,
                                          DType::kI4Group),
                          [](const auto& param) { return std::string(DTypeName(param.param)); });
+
+// The graph with a share of zero blocks in every linear, dense or block-sparse.
+Graph WithZeroBlocks(Layout layout) {
+  Graph graph = TestGraph().Encoder();
+  std::minstd_rand bits(3);
+  for (Node& node : graph.nodes) {
+    if (node.op != OpKind::kLinear) continue;
+    Tensor& weight = node.weights[0].tensor;
+    std::vector<float> values = weight.ToFloats();
+    const auto inputs = static_cast<size_t>(weight.dim(1));
+    std::vector<bool> kept(64);
+    for (size_t i = 0; i < kept.size(); ++i) kept[i] = bits() % 2 == 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const size_t n = i / inputs, k = i % inputs;
+      if (!kept[(n / kPanelWidth * 8 + k / kBlockInputs) % kept.size()]) values[i] = 0;
+    }
+    weight = Tensor::FromFloats(weight.shape(), values).InLayout(layout);
+  }
+  return graph;
+}
+
+TEST(Session, GivesTheBitsOfTheDenseModelWithBlockSparseWeights) {
+  const Graph dense = WithZeroBlocks(Layout::kPanels);
+  const Graph sparse = WithZeroBlocks(Layout::kBlockSparse);
+  const std::vector<Sequence> sequences = MakeSequences(kLengths);
+  for (const Kernels* kernels : AvailableKernels()) {
+    for (const int threads : {1, 3}) {
+      const SessionOptions options{.threads = threads, .outputs = kAllOutputs, .kernels = kernels};
+      EXPECT_EQ(RunOnce(sparse, sequences, options), RunOnce(dense, sequences, options))
+          << kernels->name;
+    }
+  }
+  const auto macs = [&](const Graph& graph) {
+    Result<Session> session = Session::Create(graph);
+    EXPECT_TRUE(session->Run(ToBatch(sequences)).has_value());
+    return session->macs();
+  };
+  EXPECT_LT(macs(sparse), 0.9 * macs(dense));
+}
 
 TEST(Session, SharesAModelBetweenThreads) {
   const Graph graph = TestGraph(DType::kI8).Encoder();

@@ -7,7 +7,7 @@ namespace {
 
 // The int8 codes of [outputs, inputs] as [inputs, outputs], as MatMulInteger wants them.
 std::vector<int8_t> TransposedCodes(const Tensor& weight) {
-  const Tensor rows = weight.layout() == Layout::kPanels ? UnpackPanels(weight) : weight;
+  const Tensor rows = weight.InLayout(Layout::kRowMajor);
   const auto outputs = static_cast<size_t>(weight.dim(0));
   const auto inputs = static_cast<size_t>(weight.dim(1));
   std::vector<int8_t> codes;

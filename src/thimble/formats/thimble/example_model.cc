@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "thimble/base/half.h"
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/int4.h"
 #include "thimble/graph/panels.h"
 
@@ -115,7 +116,27 @@ TokenizerSpec ExampleTokenizer() {
   return spec;
 }
 
+// Block-sparse, with zeros from that row on in these columns.
+void DropBlocks(Tensor& weight, size_t first_row, size_t first_column, size_t columns) {
+  std::vector<float> values = weight.ToFloats();
+  const auto width = static_cast<size_t>(weight.dim(1));
+  for (size_t i = first_row * width; i < values.size(); ++i) {
+    const size_t column = i % width;
+    if (column >= first_column && column < first_column + columns) values[i] = 0;
+  }
+  weight = PackBlockSparse(Tensor::FromFloats(weight.shape(), values));
+}
+
 }  // namespace
+
+Model BlockSparseExample() {
+  Model model = ExampleModel();
+  for (Node& node : model.graph.nodes) {
+    if (node.name == "query") DropBlocks(node.weights[0].tensor, kPanelWidth, 0, kWidth);
+    if (node.name == "down") DropBlocks(node.weights[0].tensor, 0, kBlockInputs, kBlockInputs);
+  }
+  return model;
+}
 
 Model ExampleModel(DType dtype) {
   Model model;

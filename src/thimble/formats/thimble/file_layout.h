@@ -29,7 +29,8 @@ constexpr size_t DataBegin(size_t metadata_bytes) {
   return RoundUp(metadata_bytes + sizeof(uint32_t), kDataAlignment);
 }
 
-// Bytes that a tensor occupies, or nothing if there can be no such tensor.
+// Bytes that a tensor occupies, or nothing if there can be no such tensor; not of kBlockSparse, whose
+// own lists say it (graph/block_sparse.h).
 inline std::optional<size_t> StorageBytes(DType dtype, const Shape& shape, Layout layout) {
   // Far beyond any file, and small enough that rounding up cannot overflow.
   constexpr int64_t kMaxDimension = int64_t{1} << 48;

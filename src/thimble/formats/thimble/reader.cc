@@ -9,6 +9,7 @@
 #include "thimble/formats/thimble/crc32c.h"
 #include "thimble/formats/thimble/file_layout.h"
 #include "thimble/formats/thimble/thimble_generated.h"
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/ops.h"
 
 namespace thimble {
@@ -151,6 +152,7 @@ class TensorReader {
     }
     const auto layout = static_cast<Layout>(entry.layout());
     const Shape shape(entry.shape()->begin(), entry.shape()->end());
+    if (layout == Layout::kBlockSparse) return ReadBlockSparse(*dtype, shape, entry);
     const std::optional<size_t> bytes = StorageBytes(*dtype, shape, layout);
     if (!bytes || *bytes != entry.bytes()) {
       return InvalidData("its size does not fit its shape " + ShapeText(shape));
@@ -170,6 +172,20 @@ class TensorReader {
       return InvalidData("its base has no such weight");
     }
     return nodes[entry.base_node()].weights[entry.base_weight()].tensor;
+  }
+
+  Result<Tensor> ReadBlockSparse(DType dtype, const Shape& shape, const fbs::Tensor& entry) const {
+    if (dtype != DType::kF32 || shape.size() != 2 || shape[0] < 0 || shape[1] < 0) {
+      return InvalidData("a block-sparse tensor must be an f32 matrix");
+    }
+    if (!InData(entry.offset(), entry.bytes(), limit_)) {
+      return InvalidData("it lies outside the file");
+    }
+    const std::span<const std::byte> bytes = data_.subspan(entry.offset(), entry.bytes());
+    const Status checked =
+        CheckBlockSparse(static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1]), bytes);
+    if (!checked) return Error(checked.error()).In("block-sparse");
+    return Tensor::View(dtype, shape, bytes, owner_, Layout::kBlockSparse);
   }
 
   Result<Tensor> ReadScales(const Tensor& tensor, const fbs::Tensor& entry) const {
@@ -202,6 +218,7 @@ Result<std::vector<Tensor>> ReadTensors(const Sections& sections,
                                         const std::shared_ptr<const void>& owner,
                                         const Model* base) {
   static_assert(static_cast<Layout>(fbs::Layout::Panels) == Layout::kPanels);
+  static_assert(static_cast<Layout>(fbs::Layout::BlockSparse) == Layout::kBlockSparse);
   const TensorReader reader(sections.data, owner, base);
   std::vector<Tensor> tensors;
   tensors.reserve(sections.metadata->tensors()->size());

@@ -4,7 +4,8 @@
 // What a reader may rely on: every tensor and every run of scales begins at a multiple of 64 bytes
 // and is readable up to the next one, and kPanelGuardBytes more are readable behind every tensor.
 //
-// Loading touches no weight: its time depends on the number of nodes and tokenizer pieces only. The
+// Loading touches no weight, but the lists of block-sparse ones, which it checks: its time depends on the
+// number of nodes, tokenizer pieces and blocks only. The
 // metadata's checksum is always compared; the weights' only where asked for, since that reads them
 // all.
 //

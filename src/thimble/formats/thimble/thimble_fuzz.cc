@@ -2,8 +2,8 @@
 // error.
 //
 // The first byte of the input chooses: even, the rest is a file; odd, the rest is a list of edits
-// (place, value) of a valid file. Its second bit says whether that is an adapter. The metadata's checksum is put right afterwards, or nothing
-// behind it would ever be reached.
+// (place, value) of a valid file. Its second bit says whether that is an adapter, the third whether it has block-sparse
+// weights instead. The metadata's checksum is put right afterwards, or nothing behind it would ever be reached.
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -48,6 +48,14 @@ void Use(const Model& model) {
   const Result<Model> again = ParseThimble(aligned.data(), nullptr, {.verify_data = true});
   THIMBLE_CHECK(again.has_value());
   THIMBLE_CHECK(*SerializeThimble(*again) == *file);
+  constexpr size_t kQuickElements = 1 << 16;
+  for (const Node& node : model.graph.nodes) {
+    for (const Weight& weight : node.weights) {
+      const Tensor& tensor = weight.tensor;
+      if (tensor.layout() != Layout::kBlockSparse || tensor.elements() > kQuickElements) continue;
+      THIMBLE_CHECK(tensor.ToFloats().size() == tensor.elements());
+    }
+  }
 }
 
 // The example with another label and other biases.
@@ -64,12 +72,14 @@ std::string ExampleAdapter(const Model& base) {
 
 void Run(std::string_view input) {
   static const std::string kValid = *SerializeThimble(ExampleModel(DType::kI8));
+  static const std::string kSparse = *SerializeThimble(BlockSparseExample());
   static const Model kBase = *Packed(ExampleModel(DType::kI8));
   static const std::string kAdapter = ExampleAdapter(kBase);
   if (input.empty()) return;
   const bool edits = (input[0] & 1) != 0, adapter = (input[0] & 2) != 0;
+  const std::string& valid = adapter ? kAdapter : (input[0] & 4) != 0 ? kSparse : kValid;
   input.remove_prefix(1);
-  std::string file = edits ? Edited(adapter ? kAdapter : kValid, input) : std::string(input);
+  std::string file = edits ? Edited(valid, input) : std::string(input);
   Reseal(file);
   const Tensor aligned =
       Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())}, std::as_bytes(std::span(file)));

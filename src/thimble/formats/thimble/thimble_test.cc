@@ -13,6 +13,7 @@
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/thimble_generated.h"
 #include "thimble/formats/thimble/writer.h"
+#include "thimble/graph/block_sparse.h"
 
 namespace thimble {
 namespace {
@@ -316,6 +317,90 @@ TEST(Thimble, SaysWhenANewerProgramIsNeeded) {
   EXPECT_THAT(ErrorOf(Parse(Patched(file, "multi_label", "nulti_label"))), HasSubstr("newer"));
   EXPECT_THAT(ErrorOf(Parse(Patched(file, "f32", "f33"))), HasSubstr("newer"));
   EXPECT_THAT(ErrorOf(Parse(Patched(file, "gelu", "gelx"))), HasSubstr("newer"));
+}
+
+// --- Block-sparse weights
+
+TEST(BlockSparseFile, KeepsListsAndValues) {
+  const Model model = BlockSparseExample();
+  const std::string file = Serialize(model);
+  const Result<Model> read = Parse(file, {.verify_data = true});
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  for (const char* node : {"query", "down"}) {
+    const Tensor& tensor = WeightOf(*read, node);
+    EXPECT_EQ(tensor.layout(), Layout::kBlockSparse) << node;
+    EXPECT_EQ(tensor.ToFloats(), WeightOf(model, node).ToFloats()) << node;
+  }
+  EXPECT_DOUBLE_EQ(BlockDensity(WeightOf(*read, "query")), 1.0 / 2);
+  EXPECT_DOUBLE_EQ(BlockDensity(WeightOf(*read, "down")), 2.0 / 3);
+  EXPECT_EQ(Serialize(*read), file);
+}
+
+TEST(BlockSparseFile, IsSharedByAnAdapter) {
+  const Model base = *Parse(Serialize(BlockSparseExample()));
+  const Result<std::string> file = SerializeAdapter(base, base);
+  ASSERT_TRUE(file.has_value()) << file.error().message();
+  const Bytes bytes(*file);
+  const Result<Model> read = ParseAdapter(bytes.span(), nullptr, base);
+  ASSERT_TRUE(read.has_value()) << read.error().message();
+  EXPECT_TRUE(WeightOf(*read, "down").SameAs(WeightOf(base, "down")));
+}
+
+// Each word of the lists of `down`, [6, 18]: two panels' ends, blocks 0 and 2.
+TEST(BlockSparseFile, RefusesWrongLists) {
+  const std::string file = Serialize(BlockSparseExample());
+  const Bytes bytes(file);
+  const Model model = *ParseThimble(bytes.span(), nullptr);
+  const auto at = static_cast<size_t>(WeightOf(model, "down").data().data() - bytes.span().data());
+  const auto with = [&](size_t word, uint32_t value) {
+    std::string changed = file;
+    std::memcpy(changed.data() + at + word * sizeof(value), &value, sizeof(value));
+    return ErrorOf(Parse(changed));
+  };
+  ASSERT_EQ(with(0, 0), "no error");
+  EXPECT_THAT(with(0, 1), HasSubstr("do not follow"));
+  EXPECT_THAT(with(1, 1), HasSubstr("its 1 blocks need"));
+  EXPECT_THAT(with(1, 0xFFFFFFFF), HasSubstr("blocks need"));
+  EXPECT_THAT(with(2, 2), HasSubstr("in order")) << "twice the same";
+  EXPECT_THAT(with(3, 3), HasSubstr("number 3 of its panel, which has 3")) << "out of range";
+  EXPECT_THAT(with(3, 0), HasSubstr("in order"));
+  EXPECT_EQ(with(2, 1), "no error") << "another matrix, but one";
+}
+
+TEST(BlockSparseFile, SurvivesEveryFlippedBitUnderAFittingChecksum) {
+  std::string file = Serialize(BlockSparseExample());
+  size_t refused = 0;
+  for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
+    const auto mask = static_cast<char>(1 << (bit % 8));
+    file[bit / 8] ^= mask;
+    const Result<Model> model = Parse(Resealed(file));
+    if (model.has_value()) {
+      EXPECT_TRUE(SerializeThimble(*model).has_value()) << bit;
+    } else {
+      ++refused;
+    }
+    file[bit / 8] ^= mask;
+  }
+  EXPECT_GT(refused, size_t{1000});
+}
+
+TEST(BlockSparseFile, NamesTheLayoutThatAnOlderProgramLacks) {
+  // What a 1.1 reader does with this layout, this one does with the next.
+  std::string file = Serialize(BlockSparseExample());
+  const auto* metadata = fbs::GetSizePrefixedMetadata(file.data());
+  bool found = false;
+  for (const fbs::Tensor* tensor : *metadata->tensors()) {
+    if (tensor->layout() != fbs::Layout::BlockSparse) continue;
+    const auto next = static_cast<uint8_t>(fbs::Layout::MAX) + 1;
+    auto* field = reinterpret_cast<uint8_t*>(
+        const_cast<flatbuffers::Table*>(reinterpret_cast<const flatbuffers::Table*>(tensor))
+            ->GetAddressOf(fbs::Tensor::VT_LAYOUT));
+    *field = static_cast<uint8_t>(next);
+    found = true;
+    break;
+  }
+  ASSERT_TRUE(found);
+  EXPECT_THAT(ErrorOf(Parse(Resealed(file))), HasSubstr("its layout is not known"));
 }
 
 // --- Adapters

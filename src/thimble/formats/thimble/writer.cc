@@ -30,7 +30,10 @@ Form FormOf(const Node& node, size_t weight_index) {
   const Tensor& tensor = node.weights[weight_index].tensor;
   const bool matrix = weight_index == 0 && tensor.rank() == 2;
   const DType dtype = FitsPanels(tensor.dtype()) ? tensor.dtype() : DType::kF32;
-  if (matrix && node.op == OpKind::kLinear) return {dtype, Layout::kPanels};
+  if (matrix && node.op == OpKind::kLinear) {
+    const bool sparse = tensor.layout() == Layout::kBlockSparse;
+    return {dtype, sparse ? Layout::kBlockSparse : Layout::kPanels};
+  }
   if (matrix && node.op == OpKind::kEmbedding) return {dtype, Layout::kRowMajor};
   return {DType::kF32, Layout::kRowMajor};
 }
@@ -40,8 +43,7 @@ Tensor Convert(const Tensor& tensor, const Form& form) {
   if (tensor.dtype() != form.dtype) {
     converted = Tensor::FromFloats(tensor.shape(), tensor.ToFloats());
   }
-  if (converted.layout() == form.layout) return converted;
-  return form.layout == Layout::kPanels ? PackPanels(converted) : UnpackPanels(converted);
+  return converted.InLayout(form.layout);
 }
 
 // A weight of the base, by the indices of its node and of itself.
@@ -103,9 +105,13 @@ class DataPlan {
 
   void Place(Entry& entry) {
     const Form& form = entry.form;
-    const std::optional<size_t> bytes = StorageBytes(form.dtype, entry.source.shape(), form.layout);
-    THIMBLE_CHECK(bytes.has_value());
-    entry.bytes = *bytes;
+    if (form.layout == Layout::kBlockSparse) {
+      entry.bytes = entry.source.data().size();  // the form of what is that already
+    } else {
+      const auto bytes = StorageBytes(form.dtype, entry.source.shape(), form.layout);
+      THIMBLE_CHECK(bytes.has_value());
+      entry.bytes = *bytes;
+    }
     entry.offset = Take(entry.bytes);
     if (IsQuantized(form.dtype)) {
       const std::optional<size_t> scales =

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "thimble/graph/block_sparse.h"
 #include "thimble/graph/ops/check.h"
 #include "thimble/graph/ops/table.h"
 
@@ -47,8 +48,8 @@ Result<ValueType> InferLinear(const OpContext& c) {
 }
 
 Cost CostLinear(const OpContext& c, const Workload& workload) {
-  const auto elements = static_cast<double>(c.weights[0].elements());
-  return {elements * static_cast<double>(workload.rows(c.inputs[0].rows)), WeightBytes(c)};
+  const auto rows = static_cast<double>(workload.rows(c.inputs[0].rows));
+  return {ProductsPerRow(c.weights[0]) * rows, WeightBytes(c)};
 }
 
 Result<ReferenceValue> ReferenceLinear(const OpContext& c, const PackedBatch& batch,

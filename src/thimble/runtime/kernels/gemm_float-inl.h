@@ -66,14 +66,29 @@ HWY_INLINE Register LoadWeights(const uint16_t* p) {
 
 inline constexpr size_t kCacheLine = 64;
 
+// Inputs first .. first + count, whose weights lie one after another.
+struct Stretch {
+  size_t first, count;
+};
+
+// The inputs that have weights: of dense panels all, in one stretch.
+struct AllInputs {
+  static constexpr size_t kMaxPanels = kMaxTilePanels;  // that can share a tile
+
+  size_t inputs;
+  size_t weights() const { return inputs; }  // of one output
+  size_t stretches() const { return 1; }
+  Stretch stretch(size_t) const { return {0, inputs}; }
+};
+
 // One tile: sums[kRows][kPanels * 16] = a[kRows, inputs] * panels, added to what is there if `add`.
 // Meanwhile the weights at `ahead`, a stretch of `ahead_step` bytes for each input, come closer.
-template <class Weight>
+template <class Weight, class Inputs>
 struct TileArgs {
   const float* a;
   size_t a_stride;
   const Weight* panels;
-  size_t inputs;
+  Inputs inputs;
   const char* ahead;
   size_t ahead_step;
   float* sums;
@@ -81,8 +96,8 @@ struct TileArgs {
   bool add = false;
 };
 
-template <class Weight, size_t kRows, size_t kPanels>
-void MultiplyTile(const TileArgs<Weight>& args) {
+template <class Weight, class Inputs, size_t kRows, size_t kPanels>
+void MultiplyTile(const TileArgs<Weight, Inputs>& args) {
   constexpr size_t kColumns = kPanels * kParts;  // registers in a row of the tile
   Register sums[kRows][kColumns];
   if (args.add) {
@@ -100,30 +115,34 @@ void MultiplyTile(const TileArgs<Weight>& args) {
       for (size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::Zero(FloatTag());
     }
   }
-  const float* HWY_RESTRICT a = args.a;
+  const Inputs inputs = args.inputs;
   const Weight* HWY_RESTRICT w = args.panels;
   const char* ahead = args.ahead;
   const size_t ahead_step = args.ahead_step;
-  const size_t stride = args.a_stride, panel_size = args.inputs * kPanelWidth;
-  for (const float* end = a + args.inputs; a != end; ++a) {
-    __builtin_prefetch(ahead, 0, 2);
-    if (ahead_step > kCacheLine) {
+  const size_t stride = args.a_stride, panel_size = inputs.weights() * kPanelWidth;
+  for (size_t s = 0; s < inputs.stretches(); ++s) {
+    const Stretch stretch = inputs.stretch(s);
+    const float* HWY_RESTRICT a = args.a + stretch.first;
+    for (const float* end = a + stretch.count; a != end; ++a) {
+      __builtin_prefetch(ahead, 0, 2);
+      if (ahead_step > kCacheLine) {
+        THIMBLE_UNROLL
+        for (size_t c = 1; c < kPanels; ++c) __builtin_prefetch(ahead + c * kCacheLine, 0, 2);
+      }
+      Register weights[kColumns];
       THIMBLE_UNROLL
-      for (size_t c = 1; c < kPanels; ++c) __builtin_prefetch(ahead + c * kCacheLine, 0, 2);
-    }
-    Register weights[kColumns];
-    THIMBLE_UNROLL
-    for (size_t c = 0; c < kColumns; ++c) {
-      weights[c] = LoadWeights(w + c / kParts * panel_size + c % kParts * kRegisterLanes);
-    }
-    THIMBLE_UNROLL
-    for (size_t r = 0; r < kRows; ++r) {
-      const Register input = hn::Set(FloatTag(), a[r * stride]);
+      for (size_t c = 0; c < kColumns; ++c) {
+        weights[c] = LoadWeights(w + c / kParts * panel_size + c % kParts * kRegisterLanes);
+      }
       THIMBLE_UNROLL
-      for (size_t c = 0; c < kColumns; ++c) sums[r][c] = Fma(input, weights[c], sums[r][c]);
+      for (size_t r = 0; r < kRows; ++r) {
+        const Register input = hn::Set(FloatTag(), a[r * stride]);
+        THIMBLE_UNROLL
+        for (size_t c = 0; c < kColumns; ++c) sums[r][c] = Fma(input, weights[c], sums[r][c]);
+      }
+      w += kPanelWidth;
+      ahead += ahead_step;
     }
-    w += kPanelWidth;
-    ahead += ahead_step;
   }
   THIMBLE_UNROLL
   for (size_t r = 0; r < kRows; ++r) {
@@ -134,29 +153,29 @@ void MultiplyTile(const TileArgs<Weight>& args) {
   }
 }
 
-template <class Weight>
-using Tile = void (*)(const TileArgs<Weight>&);
+template <class Weight, class Inputs>
+using Tile = void (*)(const TileArgs<Weight, Inputs>&);
 
 // The tile of each number of rows and panels; null where it would not fit the registers.
-template <class Weight>
+template <class Weight, class Inputs>
 class Tiles {
  public:
-  static Tile<Weight> Get(size_t rows, size_t panels) {
+  static Tile<Weight, Inputs> Get(size_t rows, size_t panels) {
     return kTable[(rows - 1) * kMaxTilePanels + panels - 1];
   }
 
  private:
   template <size_t kIndex>
-  static constexpr Tile<Weight> Entry() {
+  static constexpr Tile<Weight, Inputs> Entry() {
     constexpr size_t kRows = kIndex / kMaxTilePanels + 1, kPanels = kIndex % kMaxTilePanels + 1;
-    if constexpr (kPanels <= TilePanels(kRows)) {
-      return MultiplyTile<Weight, kRows, kPanels>;
+    if constexpr (kPanels <= std::min(TilePanels(kRows), Inputs::kMaxPanels)) {
+      return MultiplyTile<Weight, Inputs, kRows, kPanels>;
     } else {
       return nullptr;
     }
   }
   template <size_t... kIndices>
-  static constexpr std::array<Tile<Weight>, sizeof...(kIndices)> Fill(
+  static constexpr std::array<Tile<Weight, Inputs>, sizeof...(kIndices)> Fill(
       std::index_sequence<kIndices...>) {
     return {Entry<kIndices>()...};
   }
@@ -196,37 +215,39 @@ class RowTiles {
   size_t rows_, count_, low_, higher_;  // `higher` tiles have one row more
 };
 
-// Visits the tiles of `rows` x `panels`, panels outermost.
+// Visits the tiles of `rows` x `panels`, panels outermost and at most `most` of them in a tile.
 template <class Visit>
-HWY_INLINE void ForEachTile(size_t rows, size_t panels, const Visit& visit) {
+HWY_INLINE void ForEachTile(size_t rows, size_t panels, size_t most, const Visit& visit) {
   const RowTiles tiles(rows);
-  for (size_t panel = 0; panel < panels; panel += tiles.panels()) {
-    const size_t now = std::min(tiles.panels(), panels - panel);
+  const size_t step = std::min(tiles.panels(), most);
+  for (size_t panel = 0; panel < panels; panel += step) {
+    const size_t now = std::min(step, panels - panel);
     tiles.ForEach([&](size_t t, size_t row, size_t height) HWY_ATTR {
       visit(TilePosition{row, height, panel, now, t, tiles.count()});
     });
   }
 }
 
-// sums = a[position's rows] * weights[position's panels], every panel written whole.
-template <class Weight>
-HWY_INLINE void MultiplyAt(const TilePosition& at, const float* a, size_t a_stride, size_t inputs,
-                           const Weight* weights, float* sums, size_t sums_stride) {
-  const size_t panel_bytes = inputs * kPanelWidth * sizeof(Weight);
-  const char* panels = reinterpret_cast<const char*>(weights) + at.panel * panel_bytes;
+// sums = a[position's rows] * panels, `inputs` of each; every panel written whole.
+template <class Weight, class Inputs>
+HWY_INLINE void MultiplyAt(const TilePosition& at, const float* a, size_t a_stride,
+                           const Inputs& inputs, const Weight* panels, float* sums,
+                           size_t sums_stride) {
+  const char* end =
+      reinterpret_cast<const char*>(panels + at.panels * inputs.weights() * kPanelWidth);
   // Each tile brings its share of the panels after these. Behind the last lies what the file holds
   // next, most often the weights of the next product.
   const size_t share = at.panels * kPanelWidth * sizeof(Weight) / at.count;
-  Tiles<Weight>::Get(at.rows, at.panels)(
-      {a + at.row * a_stride, a_stride, reinterpret_cast<const Weight*>(panels), inputs,
-       panels + at.panels * panel_bytes + at.index * share * inputs, share, sums, sums_stride});
+  Tiles<Weight, Inputs>::Get(
+      at.rows, at.panels)({a + at.row * a_stride, a_stride, panels, inputs,
+                           end + at.index * share * inputs.weights(), share, sums, sums_stride});
 }
 
 // sums[rows, panels * 16] = a[rows, inputs] * panels.
 inline void MultiplyPanels(const float* a, size_t a_stride, size_t rows, size_t inputs,
                            const float* weights, size_t panels, float* sums, size_t sums_stride) {
-  ForEachTile(rows, panels, [&](const TilePosition& at) HWY_ATTR {
-    MultiplyAt(at, a, a_stride, inputs, weights,
+  ForEachTile(rows, panels, kMaxTilePanels, [&](const TilePosition& at) HWY_ATTR {
+    MultiplyAt(at, a, a_stride, AllInputs{inputs}, weights + at.panel * inputs * kPanelWidth,
                sums + at.row * sums_stride + at.panel * kPanelWidth, sums_stride);
   });
 }
@@ -234,23 +255,36 @@ inline void MultiplyPanels(const float* a, size_t a_stride, size_t rows, size_t 
 // Rows whose inputs stay in the second-level cache while all weights go by.
 inline constexpr size_t kRowBlockBytes = 1024 * 1024;
 
-template <class Weight>
-void LinearFloat(const LinearArgs& args) noexcept {
+// The tiles of a product and what follows them. multiply(position, a, sums, stride) fills a tile of
+// at most `most` panels.
+template <class Multiply>
+HWY_INLINE void LinearTiles(const LinearArgs& args, size_t most, const Multiply& multiply) {
   alignas(64) float sums[kTileRegisters * kRegisterLanes];
-  const Weight* weights = static_cast<const Weight*>(args.weight);
   const size_t panels = (args.cols + kPanelWidth - 1) / kPanelWidth;
   const size_t fitting = kRowBlockBytes / sizeof(float) / std::max<size_t>(args.inputs, 1);
   const size_t block = std::max(fitting / kMaxTileRows, size_t{4}) * kMaxTileRows;
   for (size_t first = 0; first < args.rows; first += block) {
     const float* a = args.a + first * args.a_stride;
-    ForEachTile(std::min(block, args.rows - first), panels, [&](const TilePosition& at) HWY_ATTR {
+    const size_t rows = std::min(block, args.rows - first);
+    ForEachTile(rows, panels, most, [&](const TilePosition& at) HWY_ATTR {
       const size_t col = at.panel * kPanelWidth, width = at.panels * kPanelWidth;
-      MultiplyAt(at, a, args.a_stride, args.inputs, weights, sums, width);
+      multiply(at, a, sums, width);
       FinishTile(FloatSums{sums, width}, args.epilogue,
                  {first + at.row, col, at.rows, std::min(width, args.cols - col)}, args.c,
                  args.c_stride);
     });
   }
+}
+
+template <class Weight>
+void LinearFloat(const LinearArgs& args) noexcept {
+  const Weight* weights = static_cast<const Weight*>(args.weight);
+  const size_t panel_size = args.inputs * kPanelWidth;
+  LinearTiles(args, kMaxTilePanels,
+              [&](const TilePosition& at, const float* a, float* sums, size_t width) HWY_ATTR {
+                MultiplyAt(at, a, args.a_stride, AllInputs{args.inputs},
+                           weights + at.panel * panel_size, sums, width);
+              });
 }
 
 }  // namespace HWY_NAMESPACE

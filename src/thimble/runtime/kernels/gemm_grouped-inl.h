@@ -81,15 +81,16 @@ void LinearGrouped(const LinearGroupedArgs& args) noexcept {
               weights + p * count * kPanelWidth);
         }
         tiles.ForEach([&](size_t, size_t row, size_t height) HWY_ATTR {
-          Tiles<float>::Get(height, now)({.a = linear.a + (first + row) * linear.a_stride + k,
-                                          .a_stride = linear.a_stride,
-                                          .panels = weights,
-                                          .inputs = count,
-                                          .ahead = reinterpret_cast<const char*>(weights),
-                                          .ahead_step = 0,
-                                          .sums = sums + row * width,
-                                          .sums_stride = width,
-                                          .add = k != 0});
+          Tiles<float, AllInputs>::Get(height,
+                                       now)({.a = linear.a + (first + row) * linear.a_stride + k,
+                                             .a_stride = linear.a_stride,
+                                             .panels = weights,
+                                             .inputs = AllInputs{count},
+                                             .ahead = reinterpret_cast<const char*>(weights),
+                                             .ahead_step = 0,
+                                             .sums = sums + row * width,
+                                             .sums_stride = width,
+                                             .add = k != 0});
         });
       }
       const size_t col = panel * kPanelWidth;

@@ -8,6 +8,7 @@
 
 #include "thimble/runtime/kernels/attention-inl.h"
 #include "thimble/runtime/kernels/gemm_amx-inl.h"
+#include "thimble/runtime/kernels/gemm_block_sparse-inl.h"
 #include "thimble/runtime/kernels/gemm_float-inl.h"
 #include "thimble/runtime/kernels/gemm_grouped-inl.h"
 #include "thimble/runtime/kernels/gemm_int8-inl.h"
@@ -25,6 +26,7 @@ constexpr Kernels MakeKernels(
           .fused = kFused,
           .linear_f32 = LinearFloat<float>,
           .linear_f16 = LinearFloat<uint16_t>,
+          .linear_block_sparse = LinearBlockSparse,
           .linear_int8 = linear_int8,
           .linear_i8_group = LinearGrouped<8>,
           .linear_i4_group = LinearGrouped<4>,

@@ -36,12 +36,15 @@ struct Epilogue {
   Activation activation = Activation::kIdentity;
 };
 
-// c[rows, cols] = epilogue(a[rows, inputs] * weight^T). `weight` in panels (graph/panels.h).
+// c[rows, cols] = epilogue(a[rows, inputs] * weight^T). `weight` in panels (graph/panels.h)
+// or block-sparse (graph/block_sparse.h). A sum over kept blocks leaves out zeros alone, and so has the
+// bits of the dense one where `a` is finite, but for the sign of a zero.
 // c may be residual (same rows, same stride); c must not overlap a.
 struct LinearArgs {
   const float* a = nullptr;
   size_t a_stride = 0;
-  const void* weight = nullptr;  // float, IEEE half or codes, by function
+  const void* weight =
+      nullptr;  // panels of float, IEEE half or codes, or block-sparse, by function
   size_t rows = 0, cols = 0, inputs = 0;
   float* c = nullptr;
   size_t c_stride = 0;
@@ -131,6 +134,7 @@ struct Kernels {
 
   void (*linear_f32)(const LinearArgs&) noexcept;
   void (*linear_f16)(const LinearArgs&) noexcept;
+  void (*linear_block_sparse)(const LinearArgs&) noexcept;
   void (*linear_int8)(const LinearInt8Args&) noexcept;
   void (*linear_i8_group)(const LinearGroupedArgs&) noexcept;
   void (*linear_i4_group)(const LinearGroupedArgs&) noexcept;

@@ -149,7 +149,8 @@ struct ProductArgs {
 // Nothing beyond `width` is written.
 template <bool kTransposed>
 void Multiply(const ProductArgs& args) {
-  ForEachTile(args.rows, (args.width + kLanes - 1) / kLanes, [&](const TilePosition& at) HWY_ATTR {
+  const size_t panels = (args.width + kLanes - 1) / kLanes;
+  ForEachTile(args.rows, panels, kMaxTilePanels, [&](const TilePosition& at) HWY_ATTR {
     const size_t col = at.panel * kLanes, whole = at.panels * kLanes;
     const size_t width = std::min(whole, args.width - col);
     StridedTileArgs tile{
