@@ -365,15 +365,16 @@ class Session::Impl {
                  Matrix out) const {
     const Epilogue epilogue{step.bias,  residual.data, residual.stride,
                             step.gamma, step.beta,     step.activation};
-    const auto cols = static_cast<size_t>(step.weight->dim(0));
-    const auto inputs = static_cast<size_t>(step.weight->dim(1));
-    const std::byte* weight = step.weight->data().data();
-    if (step.weight->dtype() == DType::kI8) {
+    const Tensor& weight = *step.weight;
+    const auto cols = static_cast<size_t>(weight.dim(0));
+    const auto inputs = static_cast<size_t>(weight.dim(1));
+    const std::byte* const data = weight.data().data();
+    if (weight.dtype() == DType::kI8) {
       kernels_.linear_int8({.a = block.Quantized(step.quantized),
                             .a_stride = block.segment->quantized_slots[step.quantized],
                             .a_scales = block.Scales(step.quantized),
-                            .weight = reinterpret_cast<const int8_t*>(weight),
-                            .weight_scales = step.weight->scales().data(),
+                            .weight = reinterpret_cast<const int8_t*>(data),
+                            .weight_scales = weight.scales().data(),
                             .rows = block.rows,
                             .cols = cols,
                             .inputs = inputs,
@@ -384,14 +385,13 @@ class Session::Impl {
     }
     const LinearArgs args{.a = in.data,
                           .a_stride = in.stride,
-                          .weight = weight,
+                          .weight = data,
                           .rows = block.rows,
                           .cols = cols,
                           .inputs = inputs,
                           .c = out.data,
                           .c_stride = out.stride,
                           .epilogue = epilogue};
-    const Tensor& weight = *step.weight;
     if (HasGroupScales(weight.dtype())) {
       const bool int4 = weight.dtype() == DType::kI4Group;
       (int4 ? kernels_.linear_i4_group

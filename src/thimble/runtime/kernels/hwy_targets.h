@@ -11,6 +11,15 @@
 #endif
 #define HWY_BROKEN_EMU128 1
 #define HWY_COMPILE_ALL_ATTAINABLE
-#define HWY_DISABLED_TARGETS                                                          \
-  (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_PPC8 | HWY_RVV | \
-   HWY_WASM_EMU256)
+// Compilers take minutes for a target under sanitizers; the oldest of them is tested by the optimized build.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define THIMBLE_UNSANITIZED_TARGETS HWY_SSE4
+#endif
+#endif
+#ifndef THIMBLE_UNSANITIZED_TARGETS
+#define THIMBLE_UNSANITIZED_TARGETS 0
+#endif
+#define HWY_DISABLED_TARGETS                                                                   \
+  (THIMBLE_UNSANITIZED_TARGETS | HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | \
+   HWY_PPC8 | HWY_RVV | HWY_WASM_EMU256)
