@@ -53,9 +53,8 @@ inline BlockSparse ViewBlockSparse(const void* data, size_t outputs) {
   const size_t panels = RoundUp(outputs, kPanelWidth) / kPanelWidth;
   const size_t blocks = words[panels];
   const auto* values = static_cast<const std::byte*>(data) + BlockSparseIndexBytes(outputs, blocks);
-  return {{words, panels + 1},
-          {words + panels + 1, blocks},
-          reinterpret_cast<const float*>(values)};
+  return {
+      {words, panels + 1}, {words + panels + 1, blocks}, reinterpret_cast<const float*>(values)};
 }
 
 // Whether these bytes (at a multiple of 64) are such a weight: kernels trust the lists. kInvalidData.

@@ -58,10 +58,10 @@ TEST(BlockSparse, ComesBackForEverySizeAndDensity) {
 TEST(BlockSparse, LiesAsItsHeaderSays) {
   constexpr size_t kOutputs = 40, kInputs = 9;
   std::vector<float> values(kOutputs * kInputs);
-  values[3 * kInputs + 2] = 1;    // panel 0, block 0
-  values[5 * kInputs + 8] = 2;    // panel 0, block 1
-  values[32 * kInputs + 8] = 3;   // panel 2, block 1
-  values[20 * kInputs] = -0.0f;   // a zero too, as masks leave it
+  values[3 * kInputs + 2] = 1;   // panel 0, block 0
+  values[5 * kInputs + 8] = 2;   // panel 0, block 1
+  values[32 * kInputs + 8] = 3;  // panel 2, block 1
+  values[20 * kInputs] = -0.0f;  // a zero too, as masks leave it
   const Tensor packed = PackBlockSparse(Tensor::FromFloats({kOutputs, kInputs}, values));
   EXPECT_EQ(packed.data().size(), 64 + 3 * kBlockFloats * sizeof(float));
   const BlockSparse stored = ViewBlockSparse(packed.data().data(), kOutputs);

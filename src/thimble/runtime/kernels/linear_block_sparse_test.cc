@@ -66,12 +66,11 @@ void Check(const Problem& p, const Steps& steps = {}, size_t misalign = 0) {
                          .activation = steps.activation}});
     return c;
   };
-  ForEachTable(
-      [&](const Kernels& table) { return run(table.linear_block_sparse, sparse); },
-      [&](const Kernels& table, const GuardedMatrix& c) {
-        const GuardedMatrix expected = run(table.linear_f32, dense);
-        EXPECT_TRUE(c.SameBits(expected));
-      });
+  ForEachTable([&](const Kernels& table) { return run(table.linear_block_sparse, sparse); },
+               [&](const Kernels& table, const GuardedMatrix& c) {
+                 const GuardedMatrix expected = run(table.linear_f32, dense);
+                 EXPECT_TRUE(c.SameBits(expected));
+               });
 }
 
 TEST(LinearBlockSparse, EveryNumberOfRows) {
