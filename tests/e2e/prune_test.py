@@ -112,13 +112,13 @@ class Prune(support.TestCase):
         self.assertEqual(len(sparse), document["block_sparse"]["weights"])
         self.assertGreater(len(sparse), 4)
         for node in sparse:
-            self.assertLess(node["block_density"], 0.9)
+            self.assertLess(node["block_density"], 0.8)
         self.assertLess(document["block_sparse"]["bytes"], document["block_sparse"]["dense_bytes"] / 2)
-        self.assertIn("% of blocks", self.succeed("inspect", pruned).decode())
+        self.assertIn("% of blocks", self.succeed("inspect", pruned))
 
-        # Training reads it dense, and at a rate of nothing writes what the masks left as any other number.
+        # Training reads it dense, and at a rate that float32 rounds to zero writes the same weights as any others.
         dense = self.folder / "dense.thimble"
-        done = support.run("train", "--model", pruned, "--train", self.data, "-o", dense, "--max-steps", 1, "--lr", "1e-30",
+        done = support.run("train", "--model", pruned, "--train", self.data, "-o", dense, "--max-steps", 1, "--lr", "1e-60",
                            "--weights", "f32")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         self.assertNotIn("block_sparse", json.loads(self.succeed("inspect", dense, "--json")))

@@ -24,7 +24,7 @@ struct Size {
 };
 constexpr Size kSizes[] = {{128, 128}, {512, 128}, {256, 1024}, {768, 3072}};
 constexpr size_t kRows[] = {1, 32, 128};
-constexpr double kDensities[] = {1, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05};
+constexpr double kDensities[] = {1, 0.95, 0.9, 0.8, 0.5, 0.25, 0.1, 0.05};
 constexpr size_t kMaskBlock = 32;
 constexpr size_t kWeightBytes = 8 << 20;  // of the dense side
 constexpr double kSeconds = 0.4;          // for each number
