@@ -55,8 +55,11 @@ function(thimble_library name)
   add_library(thimble_${name} STATIC ${ARG_SOURCES} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(thimble_${name} PUBLIC thimble_options ${ARG_DEPS})
   if(NOT ARG_EXCEPTIONS)
-    # What a device links has neither exceptions nor run-time type information.
-    target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti)
+    # What a device links has neither exceptions nor run-time type information, shows no symbols, and lets the linker
+    # drop what a program does not need. Tables for unwinding stay: memory that runs out is an exception of the
+    # standard library that c_api catches.
+    target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti -funwind-tables
+      -fvisibility=hidden -fvisibility-inlines-hidden -ffunction-sections -fdata-sections)
   endif()
 endfunction()
 

@@ -1,6 +1,5 @@
 // thimble predict: classify, tag, answer or embed lines of text.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
+#include "thimble/runtime/decisions.h"
 #include "thimble/runtime/predictor.h"
 
 namespace thimble::cli {
@@ -73,10 +73,6 @@ Result<PredictorInput> ReadInput(const std::string& line, const PredictOptions& 
 
 // --- Output: one Prediction to one JSON object
 
-std::string LabelName(const Model& model, size_t label) {
-  return label < model.labels.size() ? model.labels[label] : "LABEL_" + std::to_string(label);
-}
-
 std::string Cut(const std::string& text, ByteRange range) {
   return text.substr(range.begin, range.end - range.begin);
 }
@@ -103,29 +99,32 @@ Json Column(const FloatMatrix& matrix, size_t column) {
   return values;
 }
 
-Json LabelsAbove(const Model& model, const std::vector<float>& scores, bool all) {
+Json LabelJson(const Model& model, const LabelScore& label) {
+  return {{"label", LabelName(model, label.label)}, {"score", label.score}};
+}
+
+Json AllLabels(const Model& model, const std::vector<float>& scores) {
   Json labels = Json::array();
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const float threshold = i < model.thresholds.size() ? model.thresholds[i] : 0.5f;
-    if (all || scores[i] >= threshold) {
-      labels.push_back({{"label", LabelName(model, i)}, {"score", scores[i]}});
-    }
-  }
+  for (size_t i = 0; i < scores.size(); ++i) labels.push_back(LabelJson(model, {i, scores[i]}));
   return labels;
 }
 
 void AddResult(const Model& model, const PredictorInput& input, const Prediction& p,
                const PredictOptions& show, Json& out) {
   switch (model.task) {
-    case Task::kSingleLabel: {
-      const auto best = std::max_element(p.scores.begin(), p.scores.end());
-      out["label"] = LabelName(model, static_cast<size_t>(best - p.scores.begin()));
-      out["score"] = *best;
-      if (show.all) out["labels"] = LabelsAbove(model, p.scores, true);
+    case Task::kSingleLabel:
+      out = LabelJson(model, AppliedLabels(model, p).at(0));
+      if (show.all) out["labels"] = AllLabels(model, p.scores);
       break;
-    }
     case Task::kMultiLabel:
-      out["labels"] = LabelsAbove(model, p.scores, show.all);
+      out["labels"] = Json::array();
+      if (show.all) {
+        out["labels"] = AllLabels(model, p.scores);
+      } else {
+        for (const LabelScore& l : AppliedLabels(model, p)) {
+          out["labels"].push_back(LabelJson(model, l));
+        }
+      }
       break;
     case Task::kRegression:
       out["label"] = LabelName(model, 0);
@@ -154,11 +153,7 @@ void AddResult(const Model& model, const PredictorInput& input, const Prediction
                     {"end", answer.end},
                     {"score", answer.score}};
       };
-      Answer best = p.answers.empty() ? Answer{} : p.answers[0];
-      if (show.no_answer && !p.answers.empty() && *p.no_answer_logit > best.logit) {
-        best = {.score = Sigmoid(*p.no_answer_logit - best.logit)};
-      }
-      out.update(json(best));
+      out.update(json(DecidedAnswer(p, show.no_answer)));
       if (show.answers > 1) {
         out["answers"] = Json::array();
         for (const Answer& answer : p.answers) out["answers"].push_back(json(answer));

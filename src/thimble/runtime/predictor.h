@@ -110,6 +110,8 @@ class Predictor {
   Result<std::vector<Prediction>> Predict(std::span<const PredictorInput> inputs);
 
   const Session& session() const { return session_; }
+  const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }  // may be null
+  size_t max_length() const { return options_.max_length; }  // tokens; 0: no limit
 
  private:
   // One sequence of the batch and where it came from; windows of one long context share an input.

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <set>
 
-#include "thimble/runtime/test_graphs.h"
+#include "thimble/runtime/test_models.h"
 
 namespace thimble {
 namespace {
@@ -14,49 +14,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
-
-constexpr int64_t kWidth = 16;
-
-TokenizerSpec Vocabulary() {
-  TokenizerSpec spec;
-  spec.kind = TokenizerKind::kWordPiece;
-  spec.pieces = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a",     "fine", "film", "bad",
-                 "##ly",  "where", "is",    "it",    "in",     "paris", ".",    "?"};
-  spec.pad_id = 0;
-  spec.unknown_id = 1;
-  spec.cls_id = 2;
-  spec.sep_id = 3;
-  spec.mask_id = 4;
-  for (int32_t id = 0; id < 5; ++id) {
-    spec.added_tokens.push_back(
-        {.id = id, .text = spec.pieces[static_cast<size_t>(id)], .special = true});
-  }
-  spec.model_max_length = 24;
-  return spec;
-}
-
-// An embedding and a head of `outputs` columns, per token or on the first token.
-Model MakeModel(Task task, int64_t outputs) {
-  Model model;
-  model.task = task;
-  model.tokenizer = Vocabulary();
-  TestGraph weights;
-  Builder b;
-  const ValueId ids = b.Input(kInputIds);
-  const ValueId types = b.Input(kTokenTypeIds);
-  ValueId x =
-      b.Add(OpKind::kAdd, "sum",
-            {b.Add(OpKind::kEmbedding, "words", {ids}, {weights.Table("words", 17, kWidth)}),
-             b.Add(OpKind::kEmbedding, "types", {types}, {weights.Table("types", 2, kWidth)})});
-  b.Output("last_hidden_state", x);
-  const bool per_sequence =
-      task == Task::kSingleLabel || task == Task::kMultiLabel || task == Task::kRegression;
-  if (per_sequence) x = b.Add(OpKind::kPool, "first", {x}, {}, PoolAttrs{PoolKind::kFirst});
-  if (task != Task::kFeatures) b.Output("logits", weights.Linear(b, "head", x, outputs));
-  model.graph = *std::move(b).Finish(24);
-  for (int64_t i = 0; i < outputs; ++i) model.labels.push_back("L" + std::to_string(i));
-  return model;
-}
 
 std::vector<Prediction> Predict(const Model& model, const std::vector<PredictorInput>& inputs,
                                 PredictorOptions options = {}) {
@@ -69,7 +26,7 @@ std::vector<Prediction> Predict(const Model& model, const std::vector<PredictorI
 
 TEST(Predictor, GivesProbabilitiesThatSumToOne) {
   const auto results =
-      Predict(MakeModel(Task::kSingleLabel, 3), {{.text = "a fine film"}, {.text = ""}});
+      Predict(TestModel(Task::kSingleLabel, 3), {{.text = "a fine film"}, {.text = ""}});
   ASSERT_THAT(results, SizeIs(2));
   for (const Prediction& p : results) {
     ASSERT_THAT(p.scores, SizeIs(3));
@@ -80,7 +37,7 @@ TEST(Predictor, GivesProbabilitiesThatSumToOne) {
 }
 
 TEST(Predictor, ScoresEveryLabelOnItsOwn) {
-  const Model model = MakeModel(Task::kMultiLabel, 4);
+  const Model model = TestModel(Task::kMultiLabel, 4);
   const auto results = Predict(model, {{.text = "a bad film"}}, {.raw_outputs = {"logits"}});
   ASSERT_THAT(results[0].raw, SizeIs(1));
   for (size_t i = 0; i < 4; ++i) {
@@ -89,13 +46,13 @@ TEST(Predictor, ScoresEveryLabelOnItsOwn) {
 }
 
 TEST(Predictor, LeavesRegressionValuesAsTheyAre) {
-  const Model model = MakeModel(Task::kRegression, 1);
+  const Model model = TestModel(Task::kRegression, 1);
   const auto results = Predict(model, {{.text = "a film"}}, {.raw_outputs = {"logits"}});
   EXPECT_EQ(results[0].scores, results[0].raw[0].values);
 }
 
 TEST(Predictor, LabelsTokensWithTheirPlaces) {
-  const auto results = Predict(MakeModel(Task::kTokenLabels, 5), {{.text = "A badly film"}});
+  const auto results = Predict(TestModel(Task::kTokenLabels, 5), {{.text = "A badly film"}});
   std::vector<std::pair<uint32_t, uint32_t>> places;
   for (const TokenLabel& t : results[0].tokens) places.emplace_back(t.range.begin, t.range.end);
   EXPECT_THAT(places, ElementsAre(std::pair(0u, 1u), std::pair(2u, 5u), std::pair(5u, 7u),
@@ -103,7 +60,7 @@ TEST(Predictor, LabelsTokensWithTheirPlaces) {
 }
 
 TEST(Predictor, AnswersFromTheContextAlone) {
-  const Model model = MakeModel(Task::kAnswers, 2);
+  const Model model = TestModel(Task::kAnswers, 2);
   const std::string context = "it is in Paris.";
   const auto results = Predict(model, {{.text = "where is it?", .pair = context}});
   ASSERT_THAT(results[0].answers, SizeIs(1));
@@ -114,7 +71,7 @@ TEST(Predictor, AnswersFromTheContextAlone) {
 }
 
 TEST(Predictor, SaysHowLikelyNoAnswerIs) {
-  const Model model = MakeModel(Task::kAnswers, 2);
+  const Model model = TestModel(Task::kAnswers, 2);
   const auto results = Predict(model, {{.text = "where is it?", .pair = "it is in Paris."}},
                                {.raw_outputs = {"logits"}});
   const FloatMatrix& logits = results[0].raw[0];
@@ -129,7 +86,7 @@ TEST(Predictor, SaysHowLikelyNoAnswerIs) {
 }
 
 TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
-  const Model model = MakeModel(Task::kAnswers, 2);
+  const Model model = TestModel(Task::kAnswers, 2);
   std::string context;
   for (int i = 0; i < 60; ++i) context += i % 7 == 0 ? "film is bad " : "a film ";
   const PredictorInput whole{.text = "it?", .pair = context};
@@ -151,7 +108,7 @@ TEST(Predictor, OfSeveralWindowsTheLargestLogitCounts) {
 }
 
 TEST(Predictor, GivesTheBestSpansOnceEachAndInOrder) {
-  const Model model = MakeModel(Task::kAnswers, 2);
+  const Model model = TestModel(Task::kAnswers, 2);
   std::string context;
   for (int i = 0; i < 20; ++i) context += i % 3 == 0 ? "film is bad " : "a film ";
   const PredictorInput input{.text = "it?", .pair = context};
@@ -176,7 +133,7 @@ TEST(Predictor, GivesTheBestSpansOnceEachAndInOrder) {
 }
 
 TEST(Predictor, ReadsALongContextInWindows) {
-  const Model model = MakeModel(Task::kAnswers, 2);
+  const Model model = TestModel(Task::kAnswers, 2);
   std::string context;
   for (int i = 0; i < 60; ++i) context += "a bad film ";
   const auto results =
@@ -187,7 +144,7 @@ TEST(Predictor, ReadsALongContextInWindows) {
 }
 
 TEST(Predictor, OffersCandidatesForMaskedTokens) {
-  const Model model = MakeModel(Task::kMaskedLm, 17);
+  const Model model = TestModel(Task::kMaskedLm, 17);
   const auto results = Predict(model, {{.text = "a [MASK] film"}}, {.masked_candidates = 3});
   ASSERT_THAT(results[0].masked_tokens, SizeIs(1));
   const MaskedToken& masked = results[0].masked_tokens[0];
@@ -198,18 +155,19 @@ TEST(Predictor, OffersCandidatesForMaskedTokens) {
 }
 
 TEST(Predictor, MeansTheAttendedTokensWhereNothingPools) {
-  const Model model = MakeModel(Task::kFeatures, 0);
+  const Model model = TestModel(Task::kFeatures, 0);
   const PredictorInput input{.ids = {2, 5, 3}, .type_ids = {0, 0, 0}, .mask = {1, 1, 0}};
   const auto results = Predict(model, {input}, {.raw_outputs = {"last_hidden_state"}});
   const FloatMatrix& hidden = results[0].raw[0];
   ASSERT_EQ(hidden.rows, 3u);
-  for (size_t c = 0; c < kWidth; ++c) {
-    EXPECT_FLOAT_EQ(results[0].embedding[c], (hidden.values[c] + hidden.values[kWidth + c]) / 2);
+  for (size_t c = 0; c < hidden.width; ++c) {
+    EXPECT_FLOAT_EQ(results[0].embedding[c],
+                    (hidden.values[c] + hidden.values[hidden.width + c]) / 2);
   }
 }
 
 TEST(Predictor, GivesTheSameAloneAndInABatch) {
-  const Model model = MakeModel(Task::kSingleLabel, 3);
+  const Model model = TestModel(Task::kSingleLabel, 3);
   const std::vector<PredictorInput> inputs = {{.text = "a fine film"},
                                               {.text = "bad", .pair = "film"},
                                               {.ids = {2, 7, 8, 3}},
@@ -221,7 +179,7 @@ TEST(Predictor, GivesTheSameAloneAndInABatch) {
 }
 
 TEST(Predictor, SaysWhatWasCutOff) {
-  const Model model = MakeModel(Task::kSingleLabel, 2);
+  const Model model = TestModel(Task::kSingleLabel, 2);
   std::string text;
   for (int i = 0; i < 30; ++i) text += "film ";
   const auto results = Predict(model, {{.text = text}, {.text = "bad\xFF"}});
@@ -230,7 +188,7 @@ TEST(Predictor, SaysWhatWasCutOff) {
 }
 
 TEST(Predictor, NamesTheInputThatIsWrong) {
-  Model model = MakeModel(Task::kAnswers, 2);
+  Model model = TestModel(Task::kAnswers, 2);
   Result<Predictor> answers = Predictor::Create(model);
   const std::vector<PredictorInput> no_context = {{.text = "a", .pair = "b"}, {.text = "a"}};
   EXPECT_THAT(answers->Predict(no_context).error().message(),
