@@ -128,11 +128,13 @@ TEST(Pruner, SharedLayersStayShared) {
   Model model = SmallModel();
   model.graph = *BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights);
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
-  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
+  PruneOptions options = Quick(PruneMethod::kZipLm);
+  options.attempts = 1;  // a busy machine would have all of it removed
+  Result<Pruner> pruner = Pruner::Create(model, examples, options, kQuiet);
   ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
   EXPECT_EQ(pruner->table().structures.size(), 2u);
   const Result<Pruned> pruned =
-      pruner->PruneTo(model.graph, 1 + 0.1 * (pruner->largest_speedup() - 1), kQuiet);
+      pruner->PruneTo(model.graph, 1 + 0.02 * (pruner->largest_speedup() - 1), kQuiet);
   ASSERT_TRUE(pruned.has_value()) << pruned.error().message();
   const std::vector<Structure> left = FindStructures(pruned->graph);
   ASSERT_FALSE(left.empty());
