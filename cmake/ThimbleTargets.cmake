@@ -2,6 +2,7 @@
 #
 #   thimble_library(NAME SOURCES... [DEPS libs...] [EXCEPTIONS])   a static library, `thimble_NAME`
 #   thimble_json(TARGET)                                           gives a target with exceptions nlohmann-json, precompiled
+#   thimble_cold_code(TARGET)                                      says that no time goes into running a target's code
 #   thimble_vector_code(FILE.cc)                                   says that a source is made of vector operations
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
 #   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS_OF library])
@@ -63,6 +64,15 @@ function(thimble_library name)
   endif()
 endfunction()
 
+# Options, JSON, messages: what costs the compiler most and the program nothing.
+function(thimble_cold_code target)
+  if(THIMBLE_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+endfunction()
+
 # nlohmann-json takes seconds of every source that includes it; compiled once for all targets.
 function(thimble_json target)
   if(NOT TARGET json_headers)
@@ -71,7 +81,9 @@ function(thimble_json target)
     add_library(json_headers STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/generated/json_headers.cc)
     target_link_libraries(json_headers PRIVATE thimble_options nlohmann_json::nlohmann_json)
     target_precompile_headers(json_headers PRIVATE <nlohmann/json.hpp>)
+    thimble_cold_code(json_headers)
   endif()
+  thimble_cold_code(${target})
   target_link_libraries(${target} PUBLIC nlohmann_json::nlohmann_json)
   target_precompile_headers(${target} REUSE_FROM json_headers)
 endfunction()

@@ -167,14 +167,26 @@ def distillation(runs, options):
     return lines
 
 
+def processor():
+    name = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return name[1] if name else "unknown processor"
+
+
+def names_of(options, known, what):
+    """The data sets that were asked for; unset: all."""
+    unknown = [n for n in options.names if n not in known]
+    if unknown:
+        raise SystemExit(f"results: there is no {what} '{unknown[0]}': {', '.join(known)}")
+    return options.names or list(known)
+
+
 def report(rows, options, more):
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     lines = ["# Training from scratch on real data", "",
              "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
              "from the training set. Weights are chosen on the validation set, the test set is measured once per run. Mean and",
              "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
              *(f"- **{start}**: {what}" for start, what in STARTS.items() if any(row[1] == start for row in rows)), "",
-             f"{datetime.date.today()}, {cpu[1] if cpu else 'unknown processor'}, {options.threads} threads.", "",
+             f"{datetime.date.today()}, {processor()}, {options.threads} threads.", "",
              "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test |",
              "|---|---|---|---:|---:|---|---:|---:|---:|---|"]
     for name, start, runs in rows:
@@ -199,14 +211,12 @@ def main():
     parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
     parser.add_argument("--out", default=str(ROOT / "docs/results-training.md"))
     options = parser.parse_args()
-    unknown = [n for n in options.names if n not in SETS]
-    if unknown:
-        raise SystemExit(f"results: there is no data set '{unknown[0]}': {', '.join(SETS)}")
+    names = names_of(options, SETS, "data set")
     if options.distil and not options.warm:
         raise SystemExit("results: --distil needs the encoder that teaches: --warm ENCODER.thimble")
     runs = Runs(options)
     rows = []
-    for name in options.names or SETS:
+    for name in names:
         rows.append((name, "cold", runs.collect(name, "cold")))
         if options.warm and name in ENGLISH:
             rows += [(name, start, runs.collect(name, start)) for start in ("masked", "warm")]

@@ -11,7 +11,6 @@ import argparse
 import datetime
 import json
 import pathlib
-import re
 import statistics
 import subprocess
 
@@ -90,20 +89,17 @@ def main():
     parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
     parser.add_argument("--out", default=str(ROOT / "docs/results-pipeline.md"))
     options = parser.parse_args()
-    unknown = [n for n in options.names if n not in NAMES]
-    if unknown:
-        raise SystemExit(f"results: there is no recipe compress_{unknown[0]}: {', '.join(NAMES)}")
+    names = results.names_of(options, NAMES, "recipe compress_*.toml for")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     lines = ["# The pipeline on real data", "",
-             f"Written by `./run results pipeline`, {datetime.date.today()}, {cpu[1] if cpu else 'unknown processor'}. Each recipe "
+             f"Written by `./run results pipeline`, {datetime.date.today()}, {results.processor()}. Each recipe "
              "(`recipes/compress_*.toml`) starts with the", "float32 teacher that it makes, and every figure compares with that. Scores are in "
              "percent, mean and standard deviation over the", "seeds; size, speed and loss (relative, of the validation set) are given for "
              "each seed. The test set was measured once per run.", "",
              "| data | metric | teacher MiB | MiB | times smaller | times faster | teacher, validation | result, validation | loss % | "
              "result, test | limits met | minutes |", "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     more = []
-    for name in options.names or NAMES:
+    for name in names:
         reports = [compress(name, seed, options) for seed in range(1, options.seeds + 1)]
         lines.append(row(name, reports))
         more += steps(name, reports[0])

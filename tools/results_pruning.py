@@ -12,7 +12,6 @@ import argparse
 import datetime
 import json
 import pathlib
-import re
 import statistics
 import subprocess
 
@@ -117,15 +116,12 @@ def main():
     parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
     parser.add_argument("--out", default=str(ROOT / "docs/results-pruning.md"))
     options = parser.parse_args()
-    unknown = [n for n in options.names if n not in results.SETS]
-    if unknown:
-        raise SystemExit(f"results: there is no data set '{unknown[0]}': {', '.join(results.SETS)}")
+    results.names_of(options, results.SETS, "data set")
     pruning = Pruning(options)
     targets = sorted(float(t) for t in options.targets.split(","))
     methods = ["ziplm", "magnitude"] + (["ziplm-gradual"] if options.gradual else [])
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     lines = ["# Pruning to a speedup, on real data", "",
-             f"Written by `./run results pruning`, {datetime.date.today()}, {cpu[1] if cpu else 'unknown processor'}, one thread, batch 1, "
+             f"Written by `./run results pruning`, {datetime.date.today()}, {results.processor()}, one thread, batch 1, "
              f"{options.seeds} seed{'s' if options.seeds > 1 else ''}. Dense model: {options.preset} by the recipe of the task"
              + (f", {options.epochs:g} epochs" if options.epochs else "") + ".",
              "Scores are of the validation set, mean and standard deviation over the seeds, in percent. Speedups are those that `prune`",

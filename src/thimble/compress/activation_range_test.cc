@@ -6,11 +6,10 @@
 #include <cmath>
 #include <random>
 
-#include "thimble/formats/thimble/example_model.h"
+#include "thimble/compress/test_model.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/passes/passes.h"
 #include "thimble/train/libraries.h"
-#include "thimble/train/test_models.h"
 
 namespace thimble::compress {
 namespace {
@@ -98,15 +97,6 @@ TEST(ChooseRange, OfLeastDivergenceCutsRareOutliersAndKeepsWhatIsEven) {
 
 class Calibrated : public testing::Test {
  protected:
-  static Model SmallModel() {
-    Model model = ExampleModel();
-    model.graph = train::SmallBert();
-    model.task = Task::kSingleLabel;
-    model.labels = {"a", "b", "c"};
-    model.thresholds.clear();
-    return model;
-  }
-
   // A value by the plain references, all rows of all texts.
   std::vector<float> ReferenceOf(const Graph& graph, ValueId value) const {
     Graph copy = graph;

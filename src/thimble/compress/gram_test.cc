@@ -2,24 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "thimble/formats/thimble/example_model.h"
+#include "thimble/compress/test_model.h"
 #include "thimble/train/libraries.h"
-#include "thimble/train/test_models.h"
 
 namespace thimble::compress {
 namespace {
 
 // On a busy machine threads that wait for each other take minutes.
 [[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
-
-Model SmallModel() {
-  Model model = ExampleModel();
-  model.graph = train::SmallBert();
-  model.task = Task::kSingleLabel;
-  model.labels = {"a", "b", "c"};
-  model.thresholds.clear();
-  return model;
-}
 
 // By the plain references, one text after another.
 at::Tensor ReferenceGram(const Graph& graph, size_t node,

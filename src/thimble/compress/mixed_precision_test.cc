@@ -3,26 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "thimble/formats/thimble/example_model.h"
+#include "thimble/compress/test_model.h"
 #include "thimble/passes/passes.h"
 #include "thimble/passes/weights_by_group.h"
 #include "thimble/train/libraries.h"
-#include "thimble/train/test_models.h"
 
 namespace thimble::compress {
 namespace {
 
 // On a busy machine threads that wait for each other take minutes.
 [[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
-
-Model SmallModel() {
-  Model model = ExampleModel();
-  model.graph = train::SmallBert();
-  model.task = Task::kSingleLabel;
-  model.labels = {"a", "b", "c"};
-  model.thresholds.clear();
-  return model;
-}
 
 bool IsInt8(const Graph& graph, const std::string& node) {
   return graph.FindNode(node)->weights[0].tensor.dtype() == DType::kI8;

@@ -3,10 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "thimble/formats/thimble/example_model.h"
+#include "thimble/compress/test_model.h"
 #include "thimble/passes/shrink.h"
 #include "thimble/train/libraries.h"
-#include "thimble/train/test_models.h"
 
 namespace thimble::compress {
 namespace {
@@ -18,17 +17,13 @@ using testing::HasSubstr;
 
 const ProgressFn kQuiet = [](double) { return Status(); };
 
-Model SmallModel() {
+// Wide enough that pruning saves time.
+Model WideModel() {
   const auto config = nlohmann::json::parse(
       R"({"model_type":"bert","vocab_size":40,"hidden_size":64,"num_hidden_layers":2,
           "num_attention_heads":4,"intermediate_size":256,"max_position_embeddings":32})");
   train::RandomWeights weights(1, 0.1);
-  Model model = ExampleModel();
-  model.graph = *BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights);
-  model.task = Task::kSingleLabel;
-  model.labels = {"a", "b", "c"};
-  model.thresholds.clear();
-  return model;
+  return SmallModel(*BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights));
 }
 
 // Few, short timings: what is tested is not time.
@@ -45,7 +40,7 @@ PruneOptions Quick(PruneMethod method) {
 class PrunerTest : public testing::TestWithParam<PruneMethod> {};
 
 TEST_P(PrunerTest, FindsAModelWithinTheBudgetOfItsTable) {
-  const Model model = SmallModel();
+  const Model model = WideModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
   Result<Pruner> pruner = Pruner::Create(model, examples, Quick(GetParam()), kQuiet);
   ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
@@ -79,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, PrunerTest,
 
 // What is kept of a graph for its next target is what a pruner that starts with that target computes.
 TEST_P(PrunerTest, TheSecondTargetOfAGraphIsAsGoodAsTheFirst) {
-  const Model model = SmallModel();
+  const Model model = WideModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
   PruneOptions options = Quick(GetParam());
   options.attempts = 1;  // what is timed must not decide
@@ -98,7 +93,7 @@ TEST_P(PrunerTest, TheSecondTargetOfAGraphIsAsGoodAsTheFirst) {
 }
 
 TEST(Pruner, OneIsTheDenseModel) {
-  const Model model = SmallModel();
+  const Model model = WideModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
   Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
   ASSERT_TRUE(pruner.has_value());
@@ -108,7 +103,7 @@ TEST(Pruner, OneIsTheDenseModel) {
 }
 
 TEST(Pruner, SaysWhatIsPossible) {
-  const Model model = SmallModel();
+  const Model model = WideModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
   Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
   ASSERT_TRUE(pruner.has_value());
@@ -125,14 +120,16 @@ TEST(Pruner, SharedLayersStayShared) {
       R"({"model_type":"albert","vocab_size":40,"embedding_size":8,"hidden_size":64,"num_hidden_layers":3,
           "num_attention_heads":4,"intermediate_size":256,"max_position_embeddings":32})");
   train::RandomWeights weights(1, 0.1);
-  Model model = SmallModel();
+  Model model = WideModel();
   model.graph = *BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights);
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
-  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(PruneMethod::kZipLm), kQuiet);
+  PruneOptions options = Quick(PruneMethod::kZipLm);
+  options.attempts = 1;  // a busy machine would have all of it removed
+  Result<Pruner> pruner = Pruner::Create(model, examples, options, kQuiet);
   ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
   EXPECT_EQ(pruner->table().structures.size(), 2u);
   const Result<Pruned> pruned =
-      pruner->PruneTo(model.graph, 1 + 0.1 * (pruner->largest_speedup() - 1), kQuiet);
+      pruner->PruneTo(model.graph, 1 + 0.02 * (pruner->largest_speedup() - 1), kQuiet);
   ASSERT_TRUE(pruned.has_value()) << pruned.error().message();
   const std::vector<Structure> left = FindStructures(pruned->graph);
   ASSERT_FALSE(left.empty());

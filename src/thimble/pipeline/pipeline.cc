@@ -189,7 +189,7 @@ class Pipeline {
     if (!record.is_object() || record.value("key", "") != key) return std::nullopt;
     if (record.contains("output_sha256")) {
       const Result<std::string> hash = ContentHash(output);
-      if (!hash || *hash != record["output_sha256"]) return std::nullopt;
+      if (!hash || *hash != record.value("output_sha256", "")) return std::nullopt;
       hashes_[output] = *hash;
     }
     return record;

@@ -179,10 +179,10 @@ TEST_F(PipelineTest, RollsBackToTheVeryModelBefore) {
   EXPECT_EQ(steps[1]["reason"], "loses 12.50 % of accuracy, more than 1 %");
   EXPECT_THAT(told_, Contains("quantize: rolled back: loses 12.50 % of accuracy, more than 1 %"));
   EXPECT_EQ(result->report["passes"][0]["result"]["sha256"], steps[0]["model"]["sha256"]);
-  EXPECT_EQ(*ContentHash(folder_ + "/out/model.thimble"), steps[0]["model"]["sha256"]);
+  EXPECT_EQ(Json(*ContentHash(folder_ + "/out/model.thimble")), steps[0]["model"]["sha256"]);
   for (const auto& call : thimble_.commands) {
     if (call[0] == "export") {
-      EXPECT_EQ(call[1], steps[0]["model"]["path"]);
+      EXPECT_EQ(Json(call[1]), steps[0]["model"]["path"]);
     }
   }
 }

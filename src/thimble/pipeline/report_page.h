@@ -89,7 +89,7 @@ function headline() {
     card(report.limits_met ? 'met' : 'missed', 'limits of the recipe', report.limits_met ? 'good' : 'bad'),
     card(number(result.smaller, 1) + ' ×', `smaller: ${mib(reference.file_bytes)} to ${mib(result.file_bytes)} MiB`),
     card(number(result.faster, 1) + ' ×', `faster: ${number(reference.p50_ms, 2)} to ${number(result.p50_ms, 2)} ms`),
-    card(percent(result.loss), `relative loss of ${report.metric}, validation set`),
+    card(percent(Math.abs(result.loss)), `relative ${result.loss < 0 ? 'gain' : 'loss'} of ${report.metric}, validation set`),
     card(number(result.score, 4), `${report.metric}, was ${number(reference.score, 4)}`),
     report.test ? card(number(report.test.metrics[report.metric], 4), `${report.metric}, test set`) : null,
   ], {class: 'cards'}));

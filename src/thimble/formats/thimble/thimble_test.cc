@@ -258,8 +258,7 @@ TEST(Thimble, FindsEveryFlippedBitOfTheMetadata) {
 
 // Behind the checksum stand the verifier and our own checks: a flipped bit that a forger has sealed
 // again may give another valid model, but never a crash.
-TEST_P(RoundTrip, SurvivesEveryFlippedBitUnderAFittingChecksum) {
-  std::string file = Serialize(ExampleModel(GetParam()));
+void ExpectFlippedBitsSurvived(std::string file) {
   size_t refused = 0;
   for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
     const auto mask = static_cast<char>(1 << (bit % 8));
@@ -273,6 +272,10 @@ TEST_P(RoundTrip, SurvivesEveryFlippedBitUnderAFittingChecksum) {
     file[bit / 8] ^= mask;
   }
   EXPECT_GT(refused, size_t{1000});
+}
+
+TEST_P(RoundTrip, SurvivesEveryFlippedBitUnderAFittingChecksum) {
+  ExpectFlippedBitsSurvived(Serialize(ExampleModel(GetParam())));
 }
 
 TEST(Thimble, RefusesGroupsOfAnotherSize) {
@@ -368,20 +371,7 @@ TEST(BlockSparseFile, RefusesWrongLists) {
 }
 
 TEST(BlockSparseFile, SurvivesEveryFlippedBitUnderAFittingChecksum) {
-  std::string file = Serialize(BlockSparseExample());
-  size_t refused = 0;
-  for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
-    const auto mask = static_cast<char>(1 << (bit % 8));
-    file[bit / 8] ^= mask;
-    const Result<Model> model = Parse(Resealed(file));
-    if (model.has_value()) {
-      EXPECT_TRUE(SerializeThimble(*model).has_value()) << bit;
-    } else {
-      ++refused;
-    }
-    file[bit / 8] ^= mask;
-  }
-  EXPECT_GT(refused, size_t{1000});
+  ExpectFlippedBitsSurvived(Serialize(BlockSparseExample()));
 }
 
 TEST(BlockSparseFile, NamesTheLayoutThatAnOlderProgramLacks) {

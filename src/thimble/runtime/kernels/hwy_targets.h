@@ -11,11 +11,15 @@
 #endif
 #define HWY_BROKEN_EMU128 1
 #define HWY_COMPILE_ALL_ATTAINABLE
-// Compilers take minutes for a target under sanitizers; the oldest of them is tested by the optimized build.
+// Compilers take minutes for a target under sanitizers: the oldest is tested by the optimized build alone, and what
+// ThreadSanitizer looks for is the same in all of them.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define THIMBLE_UNSANITIZED_TARGETS HWY_SSE4
 #endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define THIMBLE_UNSANITIZED_TARGETS (HWY_SSE4 | HWY_AVX3)
 #endif
 #ifndef THIMBLE_UNSANITIZED_TARGETS
 #define THIMBLE_UNSANITIZED_TARGETS 0
