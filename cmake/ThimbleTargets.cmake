@@ -5,9 +5,10 @@
 #   thimble_cold_code(TARGET)                                      says that no time goes into running a target's code
 #   thimble_vector_code(FILE.cc)                                   says that a source is made of vector operations
 #   thimble_executable(NAME OUTPUT out SOURCES... [DEPS libs...])  a program
-#   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS_OF library])
-#                                                                  one gtest program per source; HEADERS_OF names
-#                                                                  the library whose precompiled headers it takes
+#   thimble_test(FILE.cc... [DEPS libs...] [LABELS names...] [HEADERS target])
+#                                                                  one gtest program per source
+#   thimble_test_headers(NAME [DEPS libs...] [HEADERS files...])   precompiled headers for HEADERS of thimble_test:
+#                                                                  GoogleTest's and those that are named
 #   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
 #
 # Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only; `kernels`
@@ -110,23 +111,34 @@ function(thimble_executable name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
-# GoogleTest's headers, compiled once for all tests; the program itself is empty.
-function(thimble_test_headers)
+# What a test program is made with. Most of what the compiler would spend on tests is the assertions.
+function(thimble_test_program target)
+  target_link_libraries(${target} PRIVATE thimble_options ${ARGN} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${target} PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  thimble_cold_code(${target})
+endfunction()
+
+# The program itself is empty.
+function(thimble_test_headers name)
+  if(NOT THIMBLE_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "DEPS;HEADERS" ${ARGN})
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/${name}.cc CONTENT "")
+  add_executable(${name} EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/generated/${name}.cc)
+  thimble_test_program(${name} ${ARG_DEPS})
+  target_precompile_headers(${name} PRIVATE ${ARG_HEADERS} <gmock/gmock.h> <gtest/gtest.h> <string> <vector>)
+endfunction()
+
+if(THIMBLE_TESTS)
   if(NOT CMAKE_CROSSCOMPILING)
     find_package(GTest REQUIRED GLOBAL)
   else()
     # Debian's source package, for the processor that the tests are for.
     add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
   endif()
-  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/test_headers.cc CONTENT "")
-  add_executable(test_headers EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/generated/test_headers.cc)
-  target_link_libraries(test_headers PRIVATE thimble_options GTest::gmock GTest::gtest_main)
-  target_compile_definitions(test_headers PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_precompile_headers(test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <string> <vector>)
-endfunction()
-if(THIMBLE_TESTS)
-  thimble_test_headers()
 endif()
+thimble_test_headers(test_headers)
 
 # Tests find the project's own fixtures through THIMBLE_SOURCE_DIR, and the optional goldens through
 # the environment variable THIMBLE_SHARED or the folder `shared` beside the checkout.
@@ -134,17 +146,15 @@ function(thimble_test)
   if(NOT THIMBLE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "HEADERS_OF" "DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "HEADERS" "DEPS;LABELS" ${ARGN})
   foreach(source ${ARG_UNPARSED_ARGUMENTS})
     get_filename_component(name ${source} NAME_WE)
     get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
     set(target ${folder}_${name})
     add_executable(${target} ${source})
-    target_link_libraries(${target} PRIVATE thimble_options ${ARG_DEPS} GTest::gmock GTest::gtest_main)
-    target_compile_definitions(${target} PRIVATE THIMBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    if(ARG_HEADERS_OF)
-      target_compile_options(${target} PRIVATE -fPIC)  # as the library is compiled
-      target_precompile_headers(${target} REUSE_FROM ${ARG_HEADERS_OF})
+    thimble_test_program(${target} ${ARG_DEPS})
+    if(ARG_HEADERS)
+      target_precompile_headers(${target} REUSE_FROM ${ARG_HEADERS})
     else()
       target_precompile_headers(${target} REUSE_FROM test_headers)
     endif()

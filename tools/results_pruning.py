@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Prunes models of real tasks to speedups and writes docs/results-pruning.md.
 
-    results_pruning.py --data DIR [--seeds N] [--targets 1.5,2,3,4,6,8] [--seq 32,128] [--gradual EPOCHS] [NAME...]
+    results_pruning.py --data DIR [--seeds N] [--targets 1.5,2,3,4,6,8] [--seq 32,128] [--gradual EPOCHS] [--movement EPOCHS] [NAME...]
 
 DIR is that of results.py, whose recipe trains the dense model of each task (--preset in place of the recipe's), one per
-seed. Each is pruned by ZipLM and by magnitude, with --gradual also by ZipLM with training in between; what comes out is judged
-on the validation set. The promise is checked a second time, from outside: `thimble bench` times dense and pruned model in
+seed. Each is pruned by ZipLM and by magnitude, with --gradual also by ZipLM with training in between, with --movement by
+masks that are learned; what comes out is judged on the validation set. The promise is checked a second time, from outside: `thimble bench` times dense and pruned model in
 turns. Runs are kept in build/results/pruning, so that a second call goes on where the first stopped.
 """
 import argparse
@@ -50,7 +50,9 @@ class Pruning:
                    self.options.targets, "--calib", train, "--valid", valid, "--metric", results.SETS[name].metric, "--seq", seq,
                    "--seed", seed, "-o", folder, "--resume", "--json"]
         if method.endswith("-gradual"):
-            command += ["--train", train, "--epochs", self.options.gradual]
+            command += ["--train", train, "--epochs", self.options.gradual, "--train-threads", self.options.threads]
+        elif method == "movement":
+            command += ["--train", train, "--epochs", self.options.movement, "--train-threads", self.options.threads]
         if not (folder / "report.json").exists():
             done = subprocess.run([str(a) for a in command], capture_output=True, text=True)
             if done.returncode not in (0, 3):  # 3: a target was missed, which the table says
@@ -110,6 +112,8 @@ def main():
     parser.add_argument("--targets", default="1.5,2,3,4,6,8")
     parser.add_argument("--seq", default="32,128")
     parser.add_argument("--gradual", type=float, default=0, metavar="EPOCHS", help="of training per target; 0: one shot only")
+    parser.add_argument("--movement", type=float, default=0, metavar="EPOCHS",
+                        help="of training per target, each from the dense model; 0: none")
     parser.add_argument("--preset", default="bert-mini")
     parser.add_argument("--epochs", type=float, default=0, help="of the dense model; 0: the recipe's")
     parser.add_argument("--threads", type=int, default=2, help="of training; timing takes one")
@@ -119,7 +123,7 @@ def main():
     results.names_of(options, results.SETS, "data set")
     pruning = Pruning(options)
     targets = sorted(float(t) for t in options.targets.split(","))
-    methods = ["ziplm", "magnitude"] + (["ziplm-gradual"] if options.gradual else [])
+    methods = ["ziplm", "magnitude"] + ["ziplm-gradual"] * (options.gradual > 0) + ["movement"] * (options.movement > 0)
     lines = ["# Pruning to a speedup, on real data", "",
              f"Written by `./run results pruning`, {datetime.date.today()}, {results.processor()}, one thread, batch 1, "
              f"{options.seeds} seed{'s' if options.seeds > 1 else ''}. Dense model: {options.preset} by the recipe of the task"

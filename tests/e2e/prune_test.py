@@ -103,6 +103,29 @@ class Prune(support.TestCase):
             metrics = json.loads(self.succeed("eval", report["file"], self.data, "--json"))["metrics"]
             self.assertAlmostEqual(metrics["accuracy"], report["score"])
 
+    def test_movement_to_speedups(self):
+        # --force: as in test_a_family.
+        done = self.movement("--method", "movement", "--speedup", "2,1.3", "--valid", self.data, "--force", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        report = json.loads(done.stdout)
+        self.assertEqual([row["target"] for row in report["targets"]], [1.3, 2])
+        sizes = [self.parameters(self.model)]
+        for row in report["targets"]:
+            self.assertEqual(set(row["sizes"]), {r["structure"] for r in report["table"]["structures"]})
+            sizes.append(self.parameters(row["file"]))
+            nodes = {node["name"]: node for node in json.loads(self.succeed("inspect", row["file"], "--json"))["nodes"]}
+            self.assertFalse(any("block_density" in node for node in nodes.values()))
+            metrics = json.loads(self.succeed("eval", row["file"], self.data, "--json"))["metrics"]
+            self.assertAlmostEqual(metrics["accuracy"], row["score"])
+        self.assertEqual(sizes, sorted(set(sizes), reverse=True))
+        left = {path.name for path in (self.folder / "out").iterdir()}
+        self.assertEqual(left, {"1.3x.thimble", "2x.thimble", "report.json", "teacher"})
+
+        (self.folder / "out/2x.thimble").unlink()
+        again = self.movement("--method", "movement", "--speedup", "1.3,2", "--valid", self.data, "--force", "--resume")
+        self.assertEqual(again.returncode, 0, again.stderr.decode())
+        self.assertEqual(again.stderr.decode().count("is there already"), 1)
+
     def test_zero_blocks_are_not_stored(self):
         done = self.movement("--method", "movement", "--sparsity", "0.75", "--masks", "blocks", "--json")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
@@ -137,7 +160,9 @@ class Prune(support.TestCase):
 
     def test_what_movement_refuses(self):
         for more, words in (
-            (["--method", "movement", "--speedup", "2"], "--sparsity"),
+            (["--method", "movement", "--speedup", "2", "--sparsity", "0.5"], "two ways"),
+            (["--method", "movement", "--speedup", "2", "--masks", "blocks"], "--masks heads"),
+            (["--method", "movement", "--speedup", "2", "--fill-epochs", "1"], "--masks heads"),
             (["--method", "movement", "--sparsity", "1"], "--sparsity"),
             (["--method", "ziplm", "--sparsity", "0.5"], "takes --speedup"),
             (["--method", "movement", "--block", "7,32"], "do not divide"),
@@ -163,6 +188,8 @@ class Prune(support.TestCase):
             self.assertIn(words, result.stderr.decode().splitlines()[-1])
         for more, code, words in (
             (["--speedup", "1000"], 3, "at most"),
+            (["--speedup", "1000", "--method", "movement", "--train", self.data], 3, "at most"),
+            (["--speedup", "2", "--method", "movement"], 2, "--train"),
             (["--speedup", "0.5"], 2, "1 or more"),
             (["--speedup", "2", "--method", "magic"], 2, "magnitude"),
         ):

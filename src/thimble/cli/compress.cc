@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/base/format.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/lines.h"
@@ -28,12 +29,6 @@ struct CompressCall {
   bool resume = false, force = false, json = false;
 };
 
-std::string Text(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 std::string Right(std::string cell, size_t width) {
   return std::string(width - std::min(width, cell.size()), ' ') + cell;
 }
@@ -44,9 +39,9 @@ std::string Left(std::string cell, size_t width) {
 }
 
 std::string ModelCells(const Json& model) {
-  return Right(Text("%.2f", model["file_bytes"].get<double>() / (1 << 20)), 9) +
-         Right(Text("%.3f", model["p50_ms"]), 10) +
-         Right(model.contains("score") ? Text("%.4f", model["score"]) : "", 9);
+  return Right(FormatNumber("%.2f", model["file_bytes"].get<double>() / (1 << 20)), 9) +
+         Right(FormatNumber("%.3f", model["p50_ms"]), 10) +
+         Right(model.contains("score") ? FormatNumber("%.4f", model["score"]) : "", 9);
 }
 
 // A row per step, then what came of it.
@@ -64,8 +59,9 @@ std::string Table(const Json& report) {
     for (const Json& attempt : step["attempts"]) seconds += attempt["seconds"].get<double>();
     std::string row = Left(step["name"], wide);
     row += step.contains("model") ? ModelCells(step["model"]) : std::string(28, ' ');
-    row += Right(step.contains("loss") ? Text("%.2f %%", 100 * step["loss"].get<double>()) : "", 9);
-    row += Right(Text("%.1f", seconds), 9);
+    row += Right(
+        step.contains("loss") ? FormatNumber("%.2f %%", 100 * step["loss"].get<double>()) : "", 9);
+    row += Right(FormatNumber("%.1f", seconds), 9);
     if (step["decision"] == "rolled back") {
       row += "   rolled back: " + step["reason"].get<std::string>();
     } else if (step["decision"] == "part") {
@@ -74,14 +70,14 @@ std::string Table(const Json& report) {
     text += row + "\n";
   }
   const Json& result = pass["result"];
-  text += "\n" + metric + " " + Text("%.4f", pass["reference"]["score"]) + " -> " +
-          Text("%.4f", result["score"]) +
-          Text(" on the validation set (loss %.2f %%)", 100 * result["loss"].get<double>());
+  text += "\n" + metric + " " + FormatNumber("%.4f", pass["reference"]["score"]) + " -> " +
+          FormatNumber("%.4f", result["score"]) +
+          FormatNumber(" on the validation set (loss %.2f %%)", 100 * result["loss"].get<double>());
   if (report.contains("test")) {
-    text += ", " + Text("%.4f", report["test"]["metrics"][metric]) + " on the test set";
+    text += ", " + FormatNumber("%.4f", report["test"]["metrics"][metric]) + " on the test set";
   }
-  return text + "\n" + Text("%.2f times smaller, ", result["smaller"]) +
-         Text("%.2f times faster\n", result["faster"]);
+  return text + "\n" + FormatNumber("%.2f times smaller, ", result["smaller"]) +
+         FormatNumber("%.2f times faster\n", result["faster"]);
 }
 
 Result<pipeline::NamedTexts> Named(const std::vector<std::string>& given, const char* option,

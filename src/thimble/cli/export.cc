@@ -17,14 +17,14 @@
 namespace thimble::cli {
 namespace {
 
-struct Options {
+struct ExportOptions {
   std::string model, output, weights;
   AdapterOptions adapter;
   OnnxOptions onnx;
   bool json = false;
 };
 
-Status Run(const Options& options) {
+Status RunExport(const ExportOptions& options) {
   const std::string format = std::filesystem::path(options.output).extension().string();
   if (format != ".onnx") {
     return InvalidArgument("-o " + Quoted(options.output) +
@@ -54,7 +54,7 @@ Status Run(const Options& options) {
 }  // namespace
 
 Action SetupExport(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportOptions>();
   app.add_option("MODEL", options->model, "a .thimble file")->required();
   app.add_option("-o,--output", options->output,
                  "the file to write; its ending says the format: .onnx")
@@ -69,7 +69,7 @@ Action SetupExport(CLI::App& app) {
       "--unsigned", [options] { options->onnx.codes = OnnxCodes::kUnsigned; },
       "int8 codes as unsigned bytes: exact in ONNX Runtime on processors without VNNI, and slower");
   app.add_flag("--json", options->json, "one JSON document that says what was written");
-  return [options] { return Run(*options); };
+  return [options] { return RunExport(*options); };
 }
 
 }  // namespace thimble::cli

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "thimble/base/format.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/score.h"
@@ -30,12 +31,6 @@ struct FactorizeCall {
   int threads = 1;
   bool force = false, json = false;
 };
-
-std::string Text(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 
 // A whole number of columns, or a share below 1.
 Result<compress::TableWidth> ParseWidth(const std::string& text) {
@@ -82,9 +77,9 @@ class FactorizeRun {
       report_["score"] = after.value;
       if (before->value - after.value > o_.max_drop && !o_.force) {
         return Error(ErrorCode::kLimitNotMet,
-                     after.metric + " falls from " + Text("%.4f", before->value) + " to " +
-                         Text("%.4f", after.value) + ", more than --max-drop " +
-                         Text("%g", o_.max_drop) +
+                     after.metric + " falls from " + FormatNumber("%.4f", before->value) + " to " +
+                         FormatNumber("%.4f", after.value) + ", more than --max-drop " +
+                         FormatNumber("%g", o_.max_drop) +
                          "; keep more, or train afterwards (--force "
                          "writes it)");
       }
@@ -208,15 +203,16 @@ class FactorizeRun {
       const Json& v = report_["vocabulary"];
       text += "vocabulary  " + std::to_string(v["pieces_before"].get<size_t>()) + " -> " +
               std::to_string(v["pieces"].get<size_t>()) + " pieces, which are " +
-              Text("%.2f", 100 * v["tokens_covered"].get<double>()) + " % of the tokens counted; " +
-              Text("%.2f", 100 * v["texts_changed"].get<double>()) +
+              FormatNumber("%.2f", 100 * v["tokens_covered"].get<double>()) +
+              " % of the tokens counted; " +
+              FormatNumber("%.2f", 100 * v["texts_changed"].get<double>()) +
               " % of the texts are cut otherwise\n";
     }
     if (report_.contains("embedding")) {
       const Json& e = report_["embedding"];
       text += "embedding   " + std::to_string(e["width"].get<int64_t>()) + " -> " +
               std::to_string(e["rank"].get<int64_t>()) + " columns, " +
-              Text("%.2f", 100 * e["energy_kept"].get<double>()) + " % of the energy" +
+              FormatNumber("%.2f", 100 * e["energy_kept"].get<double>()) + " % of the energy" +
               (e["folded"].get<bool>() ? ", folded into what reads it\n" : "\n");
     }
     if (report_.contains("linears")) {
@@ -226,8 +222,9 @@ class FactorizeRun {
               CountText(report_["linears"]["parameters"]) + " parameters\n";
     }
     if (report_.contains("score")) {
-      text += report_["metric"].get<std::string>() + "  " + Text("%.4f", report_["score_before"]) +
-              " -> " + Text("%.4f\n", report_["score"]);
+      text += report_["metric"].get<std::string>() + "  " +
+              FormatNumber("%.4f", report_["score_before"]) + " -> " +
+              FormatNumber("%.4f\n", report_["score"]);
     }
     return text + "size        " + BytesText(report_["before"]["file_bytes"]) + " -> " +
            BytesText(report_["after"]["file_bytes"]) + ", " +

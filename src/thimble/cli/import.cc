@@ -22,14 +22,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct ImportOptions {
   std::string directory, base, output, weights, task;
   bool json = false;
 };
 
 constexpr size_t kShownTensors = 3;
 
-Json Summary(const Options& options, const ImportedModel& imported, size_t file_bytes) {
+Json Summary(const ImportOptions& options, const ImportedModel& imported, size_t file_bytes) {
   const Model& model = imported.model;
   const GraphCost cost = ComputeCost(model.graph, {});
   Json provenance = Json::object();
@@ -68,11 +68,11 @@ std::string Human(const Json& summary, const ImportedModel& imported) {
   return text;
 }
 
-std::optional<Task> TaskOf(const Options& options) {
+std::optional<Task> TaskOf(const ImportOptions& options) {
   return options.task.empty() ? std::nullopt : TaskFromName(options.task);
 }
 
-Result<ImportedModel> ImportModel(const Options& options) {
+Result<ImportedModel> ImportModel(const ImportOptions& options) {
   TRY(ImportedModel imported, ImportDirectory(options.directory, {.task = TaskOf(options)}));
   TRY_VOID(CheckInterrupt());
   imported.model.provenance.emplace_back("created_by", "thimble " THIMBLE_VERSION);
@@ -82,7 +82,7 @@ Result<ImportedModel> ImportModel(const Options& options) {
   return imported;
 }
 
-Result<ImportedModel> ImportAdapter(const Options& options) {
+Result<ImportedModel> ImportAdapter(const ImportOptions& options) {
   if (!options.weights.empty()) {
     return InvalidArgument("--weights: an adapter is float32, whatever type its base has");
   }
@@ -94,7 +94,7 @@ Result<ImportedModel> ImportAdapter(const Options& options) {
   return imported;
 }
 
-Status Run(const Options& options) {
+Status RunImport(const ImportOptions& options) {
   const bool adapter = IsPeft(options.directory);
   if (adapter == options.base.empty()) {
     return InvalidArgument(adapter ? options.directory +
@@ -123,7 +123,7 @@ std::vector<std::string> TaskNames() {
 }  // namespace
 
 Action SetupImport(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImportOptions>();
   app.add_option(
          "DIR", options->directory,
          "a directory as Hugging Face's save_pretrained writes it, an adapter of its PEFT library, "
@@ -142,7 +142,7 @@ Action SetupImport(CLI::App& app) {
       ->check(CLI::IsMember(TaskNames()).description(""))
       ->type_name("TASK");
   app.add_flag("--json", options->json, "one JSON document that says what was written");
-  return [options] { return Run(*options); };
+  return [options] { return RunImport(*options); };
 }
 
 }  // namespace thimble::cli

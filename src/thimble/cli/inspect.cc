@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxSequenceLength = 1 << 20;  // for models that set no limit themselves
 
-struct Options {
+struct InspectOptions {
   std::string model;
   AdapterOptions adapter;
   int64_t sequence_length = 0;  // 0: 128, or the model's longest if that is less
@@ -48,7 +48,7 @@ const Tensor* BlockSparseWeight(const Node& node) {
   return weight.layout() == Layout::kBlockSparse ? &weight : nullptr;
 }
 
-Result<Report> Measure(const Options& options) {
+Result<Report> Measure(const InspectOptions& options) {
   Report report;
   TRY(const MappedFile file, MappedFile::Open(options.model));
   report.file_bytes = file.bytes().size();
@@ -229,7 +229,7 @@ Status PrintReport(const Report& report, Output& out) {
   return {};
 }
 
-Status Run(const Options& options) {
+Status RunInspect(const InspectOptions& options) {
   TRY(const Report report, Measure(options));
   Output out;
   TRY_VOID(options.json ? out.Line(DumpJson(ReportJson(report))) : PrintReport(report, out));
@@ -239,7 +239,7 @@ Status Run(const Options& options) {
 }  // namespace
 
 Action SetupInspect(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   app.add_option("MODEL", options->model, "a .thimble file")->required();
   AddAdapterOptions(app, options->adapter);
   app.add_option("--seq", options->sequence_length,
@@ -247,7 +247,7 @@ Action SetupInspect(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, kMaxSequenceLength).description(""))
       ->type_name("N");
   app.add_flag("--json", options->json, "one JSON document");
-  return [options] { return Run(*options); };
+  return [options] { return RunInspect(*options); };
 }
 
 }  // namespace thimble::cli

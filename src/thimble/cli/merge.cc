@@ -16,12 +16,12 @@
 namespace thimble::cli {
 namespace {
 
-struct Options {
+struct MergeOptions {
   std::string base, adapter, output, weights;
   bool json = false;
 };
 
-Status Run(const Options& options) {
+Status RunMerge(const MergeOptions& options) {
   TRY(const Model base, ReadThimble(options.base));
   TRY(Model model, ReadAdapter(options.adapter, base));
   // int8 weights take no adapter in; where the type to write is given they are widened first.
@@ -57,7 +57,7 @@ Status Run(const Options& options) {
 }  // namespace
 
 Action SetupMerge(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MergeOptions>();
   app.add_option("MODEL", options->base, "a .thimble file")->required();
   app.add_option("ADAPTER", options->adapter, "an adapter of it")->required();
   app.add_option("-o,--output", options->output, "the .thimble file to write")
@@ -65,7 +65,7 @@ Action SetupMerge(CLI::App& app) {
       ->type_name("FILE");
   AddWeightsOption(app, options->weights);
   app.add_flag("--json", options->json, "one JSON document that says what was written");
-  return [options] { return Run(*options); };
+  return [options] { return RunMerge(*options); };
 }
 
 }  // namespace thimble::cli

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "thimble/base/file.h"
+#include "thimble/base/format.h"
 #include "thimble/base/sha256.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
@@ -21,6 +23,7 @@
 #include "thimble/cli/score.h"
 #include "thimble/cli/training_run.h"
 #include "thimble/compress/pruner.h"
+#include "thimble/compress/speedup_target.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 #include "thimble/targets/machine.h"
@@ -46,20 +49,14 @@ struct PruneCall {
       recovery;  // training between targets; hidden states count 0 where masks are learned
   // Of masks that are learned, instead of a target.
   std::optional<double> sparsity;
-  std::string scores = "topk", masks = "hybrid";
+  std::string scores = "topk", masks;
   std::vector<int64_t> block = {32, 32};
   compress::MovementOptions movement;
   double fill_epochs = 0;
   bool json = false, force = false, resume = false;
 };
 
-std::string Text(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-std::string TargetName(double target) { return Text("%gx", target); }
+std::string TargetName(double target) { return FormatNumber("%gx", target); }
 
 double FileBytes(const std::string& path) {
   std::error_code error;
@@ -72,11 +69,13 @@ class PruneRun {
   explicit PruneRun(PruneCall call) : o_(std::move(call)) {}
 
   Status Execute() {
-    if (o_.method == "movement" || o_.sparsity.has_value()) return Movement();
+    if (o_.sparsity.has_value() || (Learned() && o_.speedups.empty())) return Movement();
     TRY_VOID(CheckCall());
     TRY(dense_, ReadThimble(o_.model));
-    TRY(const std::vector<train::TrainingExample> examples,
-        compress::ReadCalibration(o_.calib, dense_, o_.calibration));
+    std::vector<train::TrainingExample> examples;
+    if (!Learned()) {
+      TRY(examples, compress::ReadCalibration(o_.calib, dense_, o_.calibration));
+    }
     std::optional<Dataset> valid;
     if (!o_.valid.empty()) {
       TRY(valid, ReadFor(dense_, o_.valid));
@@ -85,7 +84,10 @@ class PruneRun {
     }
     TRY(Pruner pruner, Measure(examples));
     for (const double target : o_.speedups) {
-      if (target > pruner.largest_speedup()) {
+      // The message of either says what is possible.
+      if (Learned() && target > compress::LargestUniformSpeedup(pruner.table())) {
+        TRY_VOID(SizesFor(pruner.table(), target));
+      } else if (target > pruner.largest_speedup()) {
         TRY_VOID(pruner.PruneTo(dense_.graph, target, [](double) { return Status(); }));
       }
     }
@@ -100,8 +102,11 @@ class PruneRun {
       TRY(const bool reused, Reuse(target, current));
       if (reused) continue;
       const auto begin = Clock::now();
-      TRY(Pruned pruned, PruneOnce(pruner, current, target));
-      TRY_VOID(Write(pruned, valid, begin, current));
+      Model model = dense_;
+      TRY(const Pruned pruned,
+          Learned() ? LearnOnce(pruner, target, model) : PruneOnce(pruner, current, target, model));
+      if (Gradual()) current = model.graph;
+      TRY_VOID(Write(std::move(model), pruned, valid, begin));
     }
     report_["seconds"] = SecondsSince(start_);
     report_["peak_rss_bytes"] = PeakResidentBytes();
@@ -117,11 +122,14 @@ class PruneRun {
   }
 
  private:
+  // Whether masks say what stays, learned while training.
+  bool Learned() const { return o_.method == "movement"; }
+
   // Training that learns masks; with --method magnitude the weights themselves are the scores.
   Status Movement() {
     if (!o_.speedups.empty()) {
       return InvalidArgument(
-          "--speedup and --sparsity are two ways to say how much goes; give --sparsity here");
+          "--speedup and --sparsity are two ways to say how much goes; give one of them");
     }
     if (o_.recovery.train.empty())
       return InvalidArgument("--sparsity is reached by training: give --train");
@@ -151,16 +159,35 @@ class PruneRun {
 
   Status CheckCall() {
     const auto method = compress::PruneMethodFromName(o_.method);
-    if (!method)
+    if (!method && !Learned())
       return InvalidArgument("--method " + o_.method + ": it is ziplm, movement or magnitude");
-    o_.options.method = *method;
     if (o_.speedups.empty()) return InvalidArgument("--speedup is required: how fast, as 1.5,2,3");
-    if (o_.calib.empty()) return InvalidArgument("--calib is required: texts to calibrate on");
+    if (Learned()) {
+      TRY_VOID(CheckLearned());
+    } else {
+      o_.options.method = *method;
+      if (o_.calib.empty()) return InvalidArgument("--calib is required: texts to calibrate on");
+    }
     std::sort(o_.speedups.begin(), o_.speedups.end());
     for (const double target : o_.speedups) {
       if (!(target >= 1))
-        return InvalidArgument("--speedup " + Text("%g", target) + ": targets are 1 or more");
+        return InvalidArgument("--speedup " + FormatNumber("%g", target) +
+                               ": targets are 1 or more");
     }
+    return {};
+  }
+
+  // Only whole heads and columns have a time that is known beforehand, and only topk keeps so many of them.
+  Status CheckLearned() {
+    if (o_.recovery.train.empty())
+      return InvalidArgument("--method movement prunes while it trains: give --train");
+    if (o_.scores != "topk" || (!o_.masks.empty() && o_.masks != "heads") || o_.fill_epochs > 0) {
+      return InvalidArgument(
+          "--method movement reaches a --speedup by --masks heads and --scores topk, without "
+          "--fill-epochs; with other masks, give --sparsity");
+    }
+    o_.movement.choice = compress::MaskChoice::kTopK;
+    o_.movement.attention = compress::AttentionMasks::kHeads;
     return {};
   }
 
@@ -180,7 +207,7 @@ class PruneRun {
     }
     report_["model"] = o_.model;
     report_["method"] = o_.method;
-    report_["gradual"] = !o_.recovery.train.empty();
+    report_["gradual"] = Gradual();
     report_["seq"] = o_.options.timing.tokens;
     report_["batch"] = o_.options.timing.batch;
     report_["threads"] = o_.options.timing.threads;
@@ -214,7 +241,7 @@ class PruneRun {
     return false;
   }
 
-  bool Gradual() const { return !o_.recovery.train.empty(); }
+  bool Gradual() const { return !Learned() && !o_.recovery.train.empty(); }
 
   // What decides about the result, the machine included: another one keeps other promises.
   std::string CallOf(const std::vector<train::TrainingExample>& examples) const {
@@ -235,8 +262,8 @@ class PruneRun {
                  {"seed", o_.options.search.seed},
                  {"valid", o_.valid},
                  {"metric", o_.metric}};
-    if (Gradual()) {
-      call["targets"] = o_.speedups;  // each starts from the one before
+    if (!o_.recovery.train.empty()) {
+      if (!Learned()) call["targets"] = o_.speedups;  // each starts from the one before
       call["train"] = o_.recovery.train;
       call["epochs"] = o_.recovery.epochs;
       call["lr"] = o_.recovery.rate;
@@ -246,6 +273,10 @@ class PruneRun {
       call["dropout"] = {o_.recovery.dropout, o_.recovery.token_dropout};
       call["alpha"] = {o_.recovery.alpha_task, o_.recovery.alpha_logits,
                        o_.recovery.alpha_hidden.value_or(1), o_.recovery.temperature};
+    }
+    if (Learned()) {
+      const compress::MovementOptions& m = o_.movement;
+      call["masks"] = {m.warmup, m.cooldown, m.score_rate};
     }
     Sha256 hash;
     const std::string text = call.dump();
@@ -260,16 +291,75 @@ class PruneRun {
     report_["targets"].push_back(std::move(row));
   }
 
-  Result<Pruned> PruneOnce(Pruner& pruner, const Graph& current, double target) {
+  bool Writes(bool kept_promise) const { return kept_promise || o_.force; }
+
+  // Makes `model`, the dense one, what is written.
+  Result<Pruned> PruneOnce(Pruner& pruner, const Graph& current, double target, Model& model) {
     Progress bar("pruning to " + TargetName(target), 1);
-    return pruner.PruneTo(current, target, [&](double share) {
+    TRY(Pruned pruned, pruner.PruneTo(current, target, [&](double share) {
       bar.Update(share);
       return CheckInterrupt();
-    });
+    }));
+    model.graph = Writes(pruned.kept_promise) ? pruned.graph : current;
+    if (Gradual() && target > 1 && Writes(pruned.kept_promise)) {
+      // Blocks without attention are still blocks, so that layers pair as they are.
+      TRY_VOID(Train(TrainingOf(PathOf(target)), model, PathOf(target)));
+    }
+    return pruned;
   }
 
-  Status Write(const Pruned& pruned, const std::optional<Dataset>& valid, Clock::time_point begin,
-               Graph& current) {
+  Result<compress::UniformSizes> SizesFor(const compress::LatencyTable& table,
+                                          double target) const {
+    return compress::SizesForSpeedup(dense_, table, target, o_.options.slack, o_.options.attempts,
+                                     o_.options.timing);
+  }
+
+  // The target says how many units stay, training with masks of so many says which.
+  Result<Pruned> LearnOnce(const Pruner& pruner, double target, Model& model) const {
+    Pruned pruned{.target = target, .measured = {}, .sizes = {}, .damped = {}};
+    compress::UniformSizes sizes;
+    if (target > 1) {
+      TRY(sizes, SizesFor(pruner.table(), target));
+    } else {
+      const double seconds = pruner.table().dense;
+      sizes = {.units = {}, .measured = {1, seconds, seconds}, .kept_promise = true};
+    }
+    pruned.measured = sizes.measured;
+    pruned.kept_promise = sizes.kept_promise;
+    pruned.attempts = 1;
+    if (target > 1 && Writes(sizes.kept_promise)) {
+      TrainingCall call = TrainingOf(PathOf(target));
+      call.distill.hidden = o_.recovery.alpha_hidden.value_or(0);
+      call.movement = o_.movement;
+      call.movement->units = sizes.units;
+      TRY_VOID(Train(std::move(call), model, PathOf(target)));
+      // What has the sizes that were measured takes that time; a unit may have died beside those that were cut.
+      std::map<std::string, int64_t> left;
+      for (const Structure& s : FindStructures(model.graph)) left[s.name] = s.units;
+      if (left != sizes.units) {
+        TRY(pruned.measured, compress::MeasureSpeedup(dense_, model.graph, o_.options.timing));
+        pruned.kept_promise = compress::SpeedupTarget(pruner.table(), target, o_.options.slack)
+                                  .Kept(pruned.measured.factor);
+        sizes.units = std::move(left);
+      }
+    }
+    for (const Structure& s : pruner.table().structures) {
+      pruned.sizes.push_back({s.name, target > 1 ? sizes.units[s.name] : s.units, s.units});
+    }
+    return pruned;
+  }
+
+  // With the dense model as teacher.
+  Status Train(TrainingCall call, Model& model, const std::string& path) const {
+    call.cache = (std::filesystem::path(o_.output) / "teacher").string();
+    TRY(const Model trained, Recover(std::move(call), model, path));
+    model.graph = trained.graph;
+    model.thresholds = trained.thresholds;
+    return {};
+  }
+
+  Status Write(Model model, const Pruned& pruned, const std::optional<Dataset>& valid,
+               Clock::time_point begin) {
     Json row = {{"target", pruned.target},
                 {"speedup", pruned.measured.factor},
                 {"kept_promise", pruned.kept_promise},
@@ -285,19 +375,11 @@ class PruneRun {
     row["sizes"] = sizes;
     if (!pruned.damped.empty()) row["damped"] = pruned.damped;
     const std::string path = PathOf(pruned.target);
-    Model model = dense_;
-    model.graph = pruned.graph;
-    const bool write = pruned.kept_promise || o_.force;
-    if (!write) {
+    if (!Writes(pruned.kept_promise)) {
       missed_ += (missed_.empty() ? "" : ", ") + TargetName(pruned.target);
       row["seconds"] = SecondsSince(begin);
       report_["targets"].push_back(row);
       return {};
-    }
-    if (Gradual() && pruned.target > 1) {
-      TRY(const Model trained, Recovered(pruned, path));
-      model.graph = current = trained.graph;
-      model.thresholds = trained.thresholds;
     }
     row["parameters"] = ComputeCost(model.graph, {}).parameters;
     if (valid) {
@@ -310,16 +392,6 @@ class PruneRun {
     TRY_VOID(WriteThimble(model, path));
     Report(row, path);
     return {};
-  }
-
-  // Trains what pruning left, with the dense model as teacher. Blocks without attention are still blocks, so that layers
-  // pair as they are.
-  Result<Model> Recovered(const Pruned& pruned, const std::string& path) const {
-    Model model = dense_;
-    model.graph = pruned.graph;
-    TrainingCall call = TrainingOf(path);
-    call.cache = (std::filesystem::path(o_.output) / "teacher").string();
-    return Recover(std::move(call), model, path);
   }
 
   TrainingCall TrainingOf(const std::string& start) const {
@@ -344,8 +416,9 @@ class PruneRun {
     if (scored) text += "  " + report_["dense"]["metric"].get<std::string>();
     text += "\n";
     if (scored) {
-      text += "dense                " + Text("%8.3f", report_["table"]["dense_ms"]) + "         " +
-              Text("%6.1f %%", 100.0) + Text("  %.4f\n", report_["dense"]["score"]);
+      text += "dense                " + FormatNumber("%8.3f", report_["table"]["dense_ms"]) +
+              "         " + FormatNumber("%6.1f %%", 100.0) +
+              FormatNumber("  %.4f\n", report_["dense"]["score"]);
     }
     for (const Json& row : report_["targets"]) {
       double units = 0, all = 0;
@@ -353,10 +426,10 @@ class PruneRun {
         units += size[0].get<double>() / size[1].get<double>();
         all += 1;
       }
-      text += Text("%5.3gx", row["target"]) + Text("  %7.2fx", row["speedup"]) +
-              Text("%9.3f", row["p50_ms"]) + Text("%8.3f", row["dense_p50_ms"]) +
-              Text("%6.1f %%", 100 * units / std::max(all, 1.0));
-      if (row.contains("score")) text += Text("  %.4f", row["score"]);
+      text += FormatNumber("%5.3gx", row["target"]) + FormatNumber("  %7.2fx", row["speedup"]) +
+              FormatNumber("%9.3f", row["p50_ms"]) + FormatNumber("%8.3f", row["dense_p50_ms"]) +
+              FormatNumber("%6.1f %%", 100 * units / std::max(all, 1.0));
+      if (row.contains("score")) text += FormatNumber("  %.4f", row["score"]);
       text += row["kept_promise"].get<bool>() ? "\n" : "  promise not kept\n";
     }
     return text + "written to " + o_.output + "\n";
@@ -409,16 +482,15 @@ Action SetupPrune(CLI::App& app) {
   auto* masks = app.add_option_group("Learned masks");
   masks->add_option("--sparsity", o.sparsity,
                     "movement, magnitude: share of the blocks that goes while training on --train; "
-                    "unset for movement: 0.25");
+                    "unset for movement without --speedup: 0.25");
   masks->add_option("--scores", o.scores, "movement: topk, or threshold with a penalty")
       ->check(CLI::IsMember({"topk", "threshold"}))
       ->capture_default_str();
   masks
       ->add_option("--masks", o.masks,
                    "hybrid: blocks in attention, columns of feed-forwards; heads: heads and "
-                   "columns; blocks: blocks everywhere")
-      ->check(CLI::IsMember({"hybrid", "heads", "blocks"}))
-      ->capture_default_str();
+                   "columns; blocks: blocks everywhere; unset: hybrid, with --speedup heads")
+      ->check(CLI::IsMember({"hybrid", "heads", "blocks"}));
   masks->add_option("--block", o.block, "rows and columns of a block; 1,1: single weights")
       ->expected(2)
       ->delimiter(',')

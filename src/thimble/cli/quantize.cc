@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/base/format.h"
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/recovery.h"
@@ -43,12 +44,6 @@ struct QuantizeCall {
   compress::CalibrationOptions calibration{.samples = 256};
   bool force = false, json = false;
 };
-
-std::string Text(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 
 double WeightBytes(const Graph& graph) {
   std::vector<const Tensor*> seen;
@@ -214,8 +209,9 @@ class QuantizeRun {
     }
     return Error(
         ErrorCode::kLimitNotMet,
-        metric_ + " falls from " + Text("%.4f", before_) + " to " + Text("%.4f", after) +
-            ", more than --max-drop " + Text("%g", o_.options.max_drop) + names +
+        metric_ + " falls from " + FormatNumber("%.4f", before_) + " to " +
+            FormatNumber("%.4f", after) + ", more than --max-drop " +
+            FormatNumber("%g", o_.options.max_drop) + names +
             (o_.scheme == "mixed" ? "" : "; --scheme mixed keeps what costs most as it is") +
             " (--force writes it)");
   }
@@ -327,9 +323,10 @@ class QuantizeRun {
     for (const Json& row : report_["types"]) {
       std::string name = row["type"];
       name.resize(22, ' ');
-      text += name + pad(Text("%.4f", row["score"]), wide) +
-              pad(Text("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
-              pad(Text("%.3f", row["p50_ms"]), 10) + pad(Text("%.2fx", row["speedup"]), 8) + "\n";
+      text += name + pad(FormatNumber("%.4f", row["score"]), wide) +
+              pad(FormatNumber("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
+              pad(FormatNumber("%.3f", row["p50_ms"]), 10) +
+              pad(FormatNumber("%.2fx", row["speedup"]), 8) + "\n";
     }
     if (report_.contains("groups")) {
       std::map<std::string, size_t> types;

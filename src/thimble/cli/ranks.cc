@@ -20,6 +20,8 @@
 namespace thimble::cli {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // So long the others have, once one has failed, to notice and to say so.
 constexpr auto kGrace = std::chrono::seconds(10);
 constexpr auto kPoll = std::chrono::milliseconds(50);
@@ -46,7 +48,6 @@ class Family {
 
   // Passes signals on until all children have ended.
   void Watch() {
-    using Clock = std::chrono::steady_clock;
     std::optional<Clock::time_point> deadline;  // for the others, once one has failed
     int last_signal = SIGTERM;
     while (Running()) {

@@ -17,13 +17,13 @@
 namespace thimble::cli {
 namespace {
 
-struct Options {
+struct TokenizeOptions {
   std::string vocabulary, tokenizer, input = "-", pair_separator;
   size_t max_length = 0;  // 0: nothing is cut off
   bool cased = false, jsonl = false, json = false;
 };
 
-Result<TokenizerSpec> ReadSpec(const Options& options) {
+Result<TokenizerSpec> ReadSpec(const TokenizeOptions& options) {
   if (!options.vocabulary.empty()) {
     TRY(const std::string pieces, ReadFile(options.vocabulary));
     Result<TokenizerSpec> spec = TokenizerFromVocabulary(pieces, {.lower_case = !options.cased});
@@ -39,7 +39,7 @@ Result<TokenizerSpec> ReadSpec(const Options& options) {
   return std::move(files.spec);
 }
 
-Result<Tokenizer> Open(const Options& options) {
+Result<Tokenizer> Open(const TokenizeOptions& options) {
   const std::string& place = options.vocabulary.empty() ? options.tokenizer : options.vocabulary;
   TRY(TokenizerSpec spec, ReadSpec(options));
   if (spec.kind == TokenizerKind::kNone) {
@@ -56,7 +56,7 @@ std::string Separator(const std::string& given) {
   return given == "TAB" || given == "\\t" ? "\t" : given;
 }
 
-Result<TextLine> ReadText(const std::string& line, const Options& options) {
+Result<TextLine> ReadText(const std::string& line, const TokenizeOptions& options) {
   if (options.jsonl) {
     TRY(const nlohmann::json object, ParseJsonLine(line));
     return TextLineOf(object);
@@ -115,11 +115,11 @@ void AppendPieces(const Encoding& encoding, const TokenizerSpec& spec, std::stri
   }
 }
 
-struct Totals {
+struct TokenTotals {
   size_t texts = 0, truncated = 0, invalid = 0;
 };
 
-void NoteLosses(const Totals& totals) {
+void NoteLosses(const TokenTotals& totals) {
   const auto of_all = [&](size_t count) {
     return std::to_string(count) + " of " + std::to_string(totals.texts) + " texts ";
   };
@@ -131,7 +131,7 @@ void NoteLosses(const Totals& totals) {
   }
 }
 
-Status Run(Options options) {
+Status RunTokenize(TokenizeOptions options) {
   options.pair_separator = Separator(options.pair_separator);
   TRY(const Tokenizer tokenizer, Open(options));
   const EncodeOptions encode = {
@@ -140,7 +140,7 @@ Status Run(Options options) {
   TRY(LineReader lines, LineReader::Open(options.input));
   Progress progress("tokenizing", lines.bytes_total());
   Output output;
-  Totals totals;
+  TokenTotals totals;
   std::string line, result;
   for (;;) {
     TRY(const bool more, lines.Next(line));
@@ -173,7 +173,7 @@ Status Run(Options options) {
 }  // namespace
 
 Action SetupTokenize(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeOptions>();
   CLI::Option_group* source = app.add_option_group("tokenizer");
   source
       ->add_option("--vocab", options->vocabulary, "a vocab.txt of WordPiece; text is lower-cased")
@@ -199,7 +199,7 @@ Action SetupTokenize(CLI::App& app) {
   app.add_flag(
       "--json", options->json,
       "one object per line: input_ids, token_type_ids, attention_mask, offsets (in bytes)");
-  return [options] { return Run(*options); };
+  return [options] { return RunTokenize(*options); };
 }
 
 }  // namespace thimble::cli

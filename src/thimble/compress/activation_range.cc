@@ -13,7 +13,7 @@
 namespace thimble::compress {
 namespace {
 
-constexpr size_t kBatchTokens = 512;  // all observed values are held at once
+constexpr size_t kObservedTokens = 512;  // all observed values are held at once
 constexpr float kLargestCode = 127;
 
 constexpr std::pair<RangeMethod, std::string_view> kMethodNames[] = {
@@ -119,7 +119,7 @@ Status VisitRows(const Model& model, std::span<const ValueId> values,
   TRY(const Model packed, Packed(observed));
   TRY(Session session, Session::Create(packed.graph, {.threads = threads, .outputs = names}));
   size_t done = 0;
-  return ForEachBatch(examples, kBatchTokens, [&](const Batch& batch) -> Status {
+  return ForEachBatch(examples, kObservedTokens, [&](const Batch& batch) -> Status {
     TRY_VOID(session.Run(batch));
     for (size_t v = 0; v < values.size(); ++v) {
       const OutputView view = session.output(v);

@@ -10,7 +10,7 @@
 namespace thimble::compress {
 namespace {
 
-constexpr size_t kBatchTokens = 2048;
+constexpr size_t kGramBatchTokens = 2048;
 
 // Values that are summed together, and the groups that want the sum.
 struct Sum {
@@ -98,7 +98,7 @@ class Collector {
       done += batch.sequences();
       return progress(static_cast<double>(done) / static_cast<double>(examples.size()));
     };
-    TRY_VOID(ForEachBatch(examples, kBatchTokens, add));
+    TRY_VOID(ForEachBatch(examples, kGramBatchTokens, add));
     for (Gram& gram : grams_) gram.sum = gram.sum.tril().add_(gram.sum.tril(-1).t());
     return {};
   }

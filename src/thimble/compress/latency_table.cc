@@ -115,6 +115,8 @@ std::vector<int64_t> SizesOf(const Structure& s) {
   return sizes;
 }
 
+}  // namespace
+
 Kept FirstUnits(const Structure& s, int64_t count) {
   Kept kept{.structure = s.name,
             .units = std::vector<int64_t>(static_cast<size_t>(count)),
@@ -122,8 +124,6 @@ Kept FirstUnits(const Structure& s, int64_t count) {
   std::iota(kept.units.begin(), kept.units.end(), 0);
   return kept;
 }
-
-}  // namespace
 
 Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions& options,
                                          const ProgressFn& progress) {

@@ -9,6 +9,7 @@
 #include "thimble/base/result.h"
 #include "thimble/compress/calibration.h"
 #include "thimble/formats/model.h"
+#include "thimble/passes/shrink.h"
 #include "thimble/passes/structures.h"
 
 namespace thimble::compress {
@@ -39,6 +40,9 @@ struct LatencyTable {
 // share what their sum takes, scaled so that the sum over all structures is dense - fixed. Sizes of columns are whole panels of the kernels, shares of 0.9, 0.81, ...
 Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions& options,
                                          const ProgressFn& progress);
+
+// The first `count` units of a structure: as fast as any others.
+Kept FirstUnits(const Structure& structure, int64_t count);
 
 // Median over rounds of seconds(dense) / seconds(other), in turns, and both medians.
 struct Speedup {

@@ -8,11 +8,10 @@
 namespace thimble::compress {
 namespace {
 
-bool BecomesCodes(const Graph& graph, const Graph& quantized, size_t node) {
-  if (graph.nodes[node].weights.empty()) return false;
-  const DType from = graph.nodes[node].weights[0].tensor.dtype();
-  const DType to = quantized.nodes[node].weights[0].tensor.dtype();
-  return from != to && IsQuantized(to);
+bool Changes(const Graph& graph, const Graph& quantized, size_t node) {
+  const std::vector<Weight>& weights = graph.nodes[node].weights;
+  return !weights.empty() &&
+         weights[0].tensor.dtype() != quantized.nodes[node].weights[0].tensor.dtype();
 }
 
 // Linears of one shape take the same time.
@@ -26,7 +25,7 @@ struct Group {
 std::vector<Group> FindGroups(const Graph& graph, const Graph& quantized) {
   std::vector<Group> groups;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (!BecomesCodes(graph, quantized, i)) continue;
+    if (!Changes(graph, quantized, i)) continue;
     const Tensor& weight = graph.nodes[i].weights[0].tensor;
     const auto known = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
       return graph.nodes[g.nodes[0]].weights[0].tensor.SameAs(weight);

@@ -14,8 +14,8 @@ namespace {
 // On a busy machine threads that wait for each other take minutes.
 [[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
-bool IsInt8(const Graph& graph, const std::string& node) {
-  return graph.FindNode(node)->weights[0].tensor.dtype() == DType::kI8;
+DType TypeOf(const Graph& graph, const std::string& node) {
+  return graph.FindNode(node)->weights[0].tensor.dtype();
 }
 
 class MixedPrecision : public testing::Test {
@@ -39,13 +39,16 @@ class MixedPrecision : public testing::Test {
   const std::vector<train::TrainingExample> examples = train::SmallData(40);
 };
 
-TEST_F(MixedPrecision, IsInt8EverywhereWhereNothingIsLost) {
+TEST_F(MixedPrecision, IsTheQuantizedGraphWhereNothingIsLost) {
   const auto plan = Choose([](const Graph&) -> Result<double> { return 1.0; }, 0);
   ASSERT_TRUE(plan.has_value()) << plan.error().message();
   for (const PrecisionGroup& group : plan->groups) {
     EXPECT_TRUE(group.quantized);
-    for (const std::string& node : group.nodes) EXPECT_TRUE(IsInt8(plan->graph, node)) << node;
+    for (const std::string& node : group.nodes) {
+      EXPECT_EQ(TypeOf(plan->graph, node), TypeOf(quantized, node)) << node;
+    }
   }
+  EXPECT_EQ(WeightsSha256(plan->graph), WeightsSha256(quantized));  // float16 positions too
 }
 
 // A score that falls with every weight that is int8: as many as the limit allows, those that change the answers least.
@@ -63,7 +66,8 @@ TEST_F(MixedPrecision, TakesBackWhatCostsMost) {
   int count = 0;
   for (const PrecisionGroup& group : plan->groups) {
     EXPECT_GT(group.loss, 0) << group.nodes[0];
-    count += group.quantized ? 1 : 0;
+    const bool int8 = TypeOf(quantized, group.nodes[0]) == DType::kI8;
+    count += group.quantized && int8 ? 1 : 0;
     if (group.quantized) largest_kept = std::max(largest_kept, group.loss);
     if (!group.quantized) smallest_left = std::min(smallest_left, group.loss);
   }

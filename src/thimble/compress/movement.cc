@@ -233,16 +233,24 @@ Result<std::unique_ptr<MovementMasks>> MovementMasks::Create(const Graph& graph,
   TRY_VOID(Check(options));
   std::unique_ptr<MovementMasks> masks(new MovementMasks(options));
   TRY(masks->masks_, MaskPlanner(graph, options).Run());
+  for (const auto& [name, units] : options.units) {
+    const auto mask = std::find_if(masks->masks_.begin(), masks->masks_.end(),
+                                   [&](const Mask& m) { return m.name == name; });
+    if (mask == masks->masks_.end() || units < 1 || units > mask->blocks) {
+      return InvalidArgument("no mask has " + std::to_string(units) + " units of " + name);
+    }
+  }
   return masks;
 }
 
-double MovementMasks::Level(double progress) const {
+double MovementMasks::Level(double progress) const { return LevelTo(progress, options_.keep); }
+
+double MovementMasks::LevelTo(double progress, double keep) const {
   const bool threshold = options_.choice == MaskChoice::kThreshold;
+  const double final = threshold ? options_.final_threshold : keep;
   // The cool-down begins at a time that rounding must not miss.
-  if (Settled(progress)) return threshold ? options_.final_threshold : options_.keep;
-  return threshold ? CubicSchedule(progress, options_.warmup, options_.cooldown, 0,
-                                   options_.final_threshold)
-                   : CubicSchedule(progress, options_.warmup, options_.cooldown, 1, options_.keep);
+  if (Settled(progress)) return final;
+  return CubicSchedule(progress, options_.warmup, options_.cooldown, threshold ? 0 : 1, final);
 }
 
 std::vector<train::ExtraParameter> MovementMasks::Extra() const {
@@ -257,9 +265,14 @@ std::vector<train::ExtraParameter> MovementMasks::Extra() const {
 at::Tensor MovementMasks::BlocksKept(const ParameterSet& trained, const at::Tensor& values,
                                      size_t mask, double progress) const {
   const Mask& m = masks_[mask];
-  const double level = Level(progress);
-  const auto least = std::max<int64_t>(
+  double keep = options_.keep;
+  auto least = std::max<int64_t>(
       1, static_cast<int64_t>(std::ceil(kLeastKept * static_cast<double>(m.blocks))));
+  if (const auto units = options_.units.find(m.name); units != options_.units.end()) {
+    keep = static_cast<double>(units->second) / static_cast<double>(m.blocks);
+    least = 1;
+  }
+  const double level = LevelTo(progress, keep);
   at::Tensor scores;
   if (Learns()) {
     scores = trained.ViewOf(values, IndexOf(trained, m.name + std::string(kScores)));

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,7 +47,9 @@ struct MovementOptions {
   int64_t block_rows = 32, block_columns = 32;  // of kBlocks, and of blocks_everywhere
   // Blocks in the feed-forwards too instead of columns; of 1 x 1 it is unstructured pruning.
   bool blocks_everywhere = false;
-  double keep = 0.75;            // kTopK, kMagnitude: the share that stays at the end
+  double keep = 0.75;  // kTopK, kMagnitude: the share that stays at the end
+  // By name of a structure, and instead of `keep`: how many of its units stay. Of masks of heads and columns.
+  std::map<std::string, int64_t> units;
   double final_threshold = 0.1;  // kThreshold; it starts at 0
   double penalty = 20;  // kThreshold: of the mean sigmoid of the scores, growing with the threshold
   double warmup = 0.1;  // share of the run before the schedule starts
@@ -75,13 +78,13 @@ inline constexpr std::string_view kScores = ".scores";
 
 class MovementMasks : public train::Reparameterization {
  public:
-  // For the structures of `graph` (passes/structures.h). kInvalidArgument: options out of range, blocks that do not
-  // divide a matrix. kUnsupported: nothing to prune.
+  // For the structures of `graph` (passes/structures.h). kInvalidArgument: options out of range, units that no mask
+  // has, blocks that do not divide a matrix. kUnsupported: nothing to prune.
   static Result<std::unique_ptr<MovementMasks>> Create(const Graph& graph,
                                                        const MovementOptions& options);
 
   const std::vector<Mask>& masks() const { return masks_; }
-  // Kept share or threshold of this moment.
+  // Kept share or threshold of this moment, of masks whose units nothing else says.
   double Level(double progress) const;
   // 1 where a block stays, [blocks]. At least 0.5 % of them do.
   at::Tensor BlocksKept(const train::ParameterSet& trained, const at::Tensor& values, size_t mask,
@@ -97,6 +100,7 @@ class MovementMasks : public train::Reparameterization {
  private:
   explicit MovementMasks(const MovementOptions& options) : options_(options) {}
   bool Learns() const { return options_.choice != MaskChoice::kMagnitude; }
+  double LevelTo(double progress, double keep) const;
 
   MovementOptions options_;
   std::vector<Mask> masks_;

@@ -337,6 +337,29 @@ TEST(Movement, OnlyFinalSparsityCountsAsBest) {
   EXPECT_EQ(compacted->sizes[1].units, 16);
 }
 
+// Sizes that differ from structure to structure, as a speedup asks for.
+TEST(Movement, UnitsOfAStructureStandForItsShare) {
+  const Graph graph = train::SmallBert();
+  MovementOptions options = Small();
+  options.attention = AttentionMasks::kHeads;
+  const std::unique_ptr<MovementMasks> whole = Masks(graph, options);
+  ASSERT_GE(whole->masks().size(), 2u);
+  const Mask &first = whole->masks()[0], &second = whole->masks()[1];
+  options.units = {{first.name, 1}, {second.name, second.blocks - 1}};
+  const std::unique_ptr<MovementMasks> masks = Masks(graph, options);
+  const ParameterSet set = WithScores(graph, *masks);
+  EXPECT_EQ(masks->BlocksKept(set, set.values(), 0, 0).sum().item<int64_t>(), first.blocks);
+  EXPECT_EQ(masks->BlocksKept(set, set.values(), 0, 1).sum().item<int64_t>(), 1);
+  EXPECT_EQ(masks->BlocksKept(set, set.values(), 1, 1).sum().item<int64_t>(), second.blocks - 1);
+
+  for (const int64_t units : {int64_t{0}, first.blocks + 1}) {
+    options.units = {{first.name, units}};
+    EXPECT_FALSE(MovementMasks::Create(graph, options).has_value());
+  }
+  options.units = {{"nothing", 1}};
+  EXPECT_FALSE(MovementMasks::Create(graph, options).has_value());
+}
+
 TEST(Movement, RefusesWhatCannotBe) {
   const Graph graph = train::SmallBert();
   const auto refused = [&](const std::function<void(MovementOptions&)>& change) {

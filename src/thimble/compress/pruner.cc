@@ -6,8 +6,10 @@
 #include <map>
 #include <utility>
 
+#include "thimble/base/format.h"
 #include "thimble/compress/gram.h"
 #include "thimble/compress/obs.h"
+#include "thimble/compress/speedup_target.h"
 #include "thimble/compress/torch_tensor.h"
 #include "thimble/passes/shrink.h"
 
@@ -81,7 +83,8 @@ class Pruner::Impl {
 
   Result<Pruned> PruneTo(const Graph& current, double target, const ProgressFn& progress) {
     if (!(target >= 1)) {
-      return InvalidArgument("a speedup of " + Text(target) + ": targets are 1 or more");
+      return InvalidArgument("a speedup of " + FormatNumber("%.3g", target) +
+                             ": targets are 1 or more");
     }
     if (target == 1) {
       return Pruned{.graph = current,
@@ -93,9 +96,11 @@ class Pruner::Impl {
     }
     if (target > largest_speedup()) {
       return Error(ErrorCode::kLimitNotMet,
-                   "a speedup of " + Text(target) + "x cannot be had: what is not prunable takes " +
-                       Text(1e3 * table_.fixed) + " of " + Text(1e3 * table_.dense) +
-                       " ms here, so at most " + Text(std::floor(100 * largest_speedup()) / 100) +
+                   "a speedup of " + FormatNumber("%.3g", target) +
+                       "x cannot be had: what is not prunable takes " +
+                       FormatNumber("%.3g", 1e3 * table_.fixed) + " of " +
+                       FormatNumber("%.3g", 1e3 * table_.dense) + " ms here, so at most " +
+                       FormatNumber("%.3g", std::floor(100 * largest_speedup()) / 100) +
                        "x (longer texts, --seq, or a smaller vocabulary allow more)");
     }
     if (!prepared_ || !SharesWeights(*prepared_, current)) {
@@ -119,10 +124,9 @@ class Pruner::Impl {
 
     Pruned best;
     SearchOptions search = options_.search;
-    // What the table does not see: time of the real model over time by the table.
-    double budget = table_.dense / target, low = table_.fixed, high = table_.dense;
+    SpeedupTarget promise(table_, target, options_.slack);
     for (int attempt = 1; attempt <= options_.attempts; ++attempt) {
-      const double prunable = budget - table_.fixed;
+      const double prunable = promise.budget() - table_.fixed;
       if (prunable < fastest_) break;
       TRY(Found found, SearchBudget(levels_, prunable, loss, search));
       // The next budget is close to this one, and so is what is best for it.
@@ -137,34 +141,24 @@ class Pruner::Impl {
                     .damped = damped_};
       TRY(pruned.graph, Stitch(current, found.profile));
       TRY(pruned.measured, MeasureSpeedup(dense_, pruned.graph, options_.timing));
-      const double factor = pruned.measured.factor, most = (1 + options_.slack) * target;
-      pruned.kept_promise = factor >= target && factor <= most;
+      const double factor = pruned.measured.factor;
+      pruned.kept_promise = promise.Kept(factor);
       pruned.sizes = Sizes(pruned.graph);
       if (best.attempts == 0 || pruned.kept_promise ||
           std::abs(factor - target) < std::abs(best.measured.factor - target)) {
         best = std::move(pruned);
       }
       if (best.kept_promise) break;
-      (factor < target ? high : low) = budget;
-      // By the measured gap, aiming a little inside the interval; between what was too slow and what was too fast.
-      const double aim = target * (1 + 0.3 * options_.slack);
-      budget =
-          std::clamp(budget * factor / aim, low + 0.05 * (high - low), high - 0.05 * (high - low));
+      promise.Correct(factor);
     }
     if (best.attempts == 0) {
-      return Error(ErrorCode::kLimitNotMet,
-                   "a speedup of " + Text(target) + "x cannot be had from what is left to prune");
+      return Error(ErrorCode::kLimitNotMet, "a speedup of " + FormatNumber("%.3g", target) +
+                                                "x cannot be had from what is left to prune");
     }
     return best;
   }
 
  private:
-  static std::string Text(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.3g", value);
-    return text;
-  }
-
   // Snapshots of every structure of `current` at the sizes of the table.
   Status Prepare(const Graph& current, const ProgressFn& progress) {
     structures_ = FindStructures(current);

@@ -8,7 +8,7 @@
 namespace thimble {
 namespace {
 
-size_t Blocks(size_t inputs) { return RoundUp(inputs, kBlockInputs) / kBlockInputs; }
+size_t BlocksOf(size_t inputs) { return RoundUp(inputs, kBlockInputs) / kBlockInputs; }
 
 BlockSparse ViewOf(const Tensor& weight) {
   THIMBLE_CHECK(weight.layout() == Layout::kBlockSparse);
@@ -52,10 +52,10 @@ Status CheckBlockSparse(size_t outputs, size_t inputs, std::span<const std::byte
   for (size_t panel = 0; panel < panels; ++panel) {
     size_t least = 0;
     for (size_t i = begins[panel]; i < begins[panel + 1]; ++i) {
-      if (stored.indices[i] < least || stored.indices[i] >= Blocks(inputs)) {
+      if (stored.indices[i] < least || stored.indices[i] >= BlocksOf(inputs)) {
         return InvalidData("block " + std::to_string(i) + " is number " +
                            std::to_string(stored.indices[i]) + " of its panel, which has " +
-                           std::to_string(Blocks(inputs)) + ", each once and in order");
+                           std::to_string(BlocksOf(inputs)) + ", each once and in order");
       }
       least = size_t{stored.indices[i]} + 1;
     }
@@ -72,7 +72,7 @@ Tensor PackBlockSparse(const Tensor& weight) {
   std::vector<uint32_t> begins{0}, indices;
   std::vector<float> stored;
   for (size_t row = 0; row < outputs; row += kPanelWidth) {
-    for (size_t block = 0; block < Blocks(inputs); ++block) {
+    for (size_t block = 0; block < BlocksOf(inputs); ++block) {
       float tile[kBlockFloats] = {};
       const size_t first = block * kBlockInputs;
       for (size_t n = row; n < std::min(row + kPanelWidth, outputs); ++n) {
@@ -116,7 +116,7 @@ Tensor UnpackBlockSparse(const Tensor& weight) {
 
 double BlockDensity(const Tensor& weight) {
   const BlockSparse stored = ViewOf(weight);
-  const size_t all = (stored.begins.size() - 1) * Blocks(static_cast<size_t>(weight.dim(1)));
+  const size_t all = (stored.begins.size() - 1) * BlocksOf(static_cast<size_t>(weight.dim(1)));
   return all == 0 ? 0 : static_cast<double>(stored.indices.size()) / static_cast<double>(all);
 }
 

@@ -45,7 +45,7 @@ Result<AlbertConfig> ReadAlbertConfig(const nlohmann::json& json) {
   return c;
 }
 
-BlockNames Names(const std::string& layer) {
+BlockNames AlbertBlockNames(const std::string& layer) {
   return {.query = layer + ".attention.query",
           .key = layer + ".attention.key",
           .value = layer + ".attention.value",
@@ -96,7 +96,7 @@ Result<Graph> BuildAlbert(const nlohmann::json& json, const BuildOptions& option
                                      ".albert_layers." + std::to_string(inner);
       const std::string place =
           "albert.encoder.layer." + std::to_string(i) + "." + std::to_string(inner);
-      x = TransformerBlock(layers, Names(weights_at), place, c.block, x);
+      x = TransformerBlock(layers, AlbertBlockNames(weights_at), place, c.block, x);
     }
   }
   layers.Output("last_hidden_state", x);

@@ -8,7 +8,7 @@ namespace {
 
 constexpr double kEpsilon = 1e-12;  // whatever the configuration says
 
-BlockNames Names(const std::string& layer) {
+BlockNames DistilBertBlockNames(const std::string& layer) {
   return {.query = layer + ".attention.q_lin",
           .key = layer + ".attention.k_lin",
           .value = layer + ".attention.v_lin",
@@ -73,7 +73,7 @@ Result<Graph> BuildDistilBert(const nlohmann::json& json, const BuildOptions& op
   ValueId x = BertEmbeddings(layers, "distilbert.embeddings", embeddings);
   for (int64_t i = 0; i < depth && x != kNoValue; ++i) {
     const std::string layer = "distilbert.transformer.layer." + std::to_string(i);
-    x = TransformerBlock(layers, Names(layer), layer, block, x);
+    x = TransformerBlock(layers, DistilBertBlockNames(layer), layer, block, x);
   }
   layers.Output("last_hidden_state", x);
   Heads(layers, block, embeddings.vocabulary, tied, options, x);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "thimble/base/file.h"
+#include "thimble/base/format.h"
 #include "thimble/base/sha256.h"
 #include "thimble/cli/suggest.h"
 #include "thimble/pipeline/files.h"
@@ -29,12 +30,6 @@ constexpr int kLimitNotMetExit = 3, kInterruptedExit = 130;
 
 std::string Dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string Text(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
 }
 
 Status WriteText(const std::string& path, std::string_view text) {
@@ -353,7 +348,7 @@ class Pipeline {
       bench.words.push_back({option, option});
       bench.words.push_back({std::to_string(value), std::to_string(value)});
     }
-    const std::string seconds = Text("%g", r_.measure.seconds);
+    const std::string seconds = FormatNumber("%g", r_.measure.seconds);
     bench.words.push_back({"--seconds", "--seconds"});
     bench.words.push_back({seconds, seconds});
     TRY(const Made timed, Make(name, bench));
@@ -445,16 +440,17 @@ class Pipeline {
     if (limits.max_loss && pass.model && model.score) {
       const double loss = Loss(*pass.model->score, *model.score);
       if (loss > *limits.max_loss) {
-        return "loses " + Text("%.2f %%", 100 * loss) + " of " + model.metric + ", more than " +
-               Text("%g %%", 100 * *limits.max_loss);
+        return "loses " + FormatNumber("%.2f %%", 100 * loss) + " of " + model.metric +
+               ", more than " + FormatNumber("%g %%", 100 * *limits.max_loss);
       }
     }
     if (limits.max_ms && model.ms > *limits.max_ms) {
-      return "takes " + Text("%.3f ms", model.ms) + ", more than " + Text("%g", *limits.max_ms);
+      return "takes " + FormatNumber("%.3f ms", model.ms) + ", more than " +
+             FormatNumber("%g", *limits.max_ms);
     }
     if (limits.max_bytes && model.bytes > *limits.max_bytes) {
-      return "has " + Text("%.0f bytes", model.bytes) + ", more than " +
-             Text("%.0f", *limits.max_bytes);
+      return "has " + FormatNumber("%.0f bytes", model.bytes) + ", more than " +
+             FormatNumber("%.0f", *limits.max_bytes);
     }
     return "";
   }
@@ -545,24 +541,26 @@ class Pipeline {
     const Limits& l = r_.limits;
     const double loss = Loss(*reference.score, *model.score);
     if (l.max_loss) {
-      miss(loss > *l.max_loss, "loses " + Text("%.2f %%", 100 * loss) + " of " + model.metric,
-           Text("%g %%", 100 * *l.max_loss));
+      miss(loss > *l.max_loss,
+           "loses " + FormatNumber("%.2f %%", 100 * loss) + " of " + model.metric,
+           FormatNumber("%g %%", 100 * *l.max_loss));
     }
     if (l.max_ms) {
-      miss(model.ms > *l.max_ms, "takes " + Text("%.3f ms", model.ms), Text("%g ms", *l.max_ms));
+      miss(model.ms > *l.max_ms, "takes " + FormatNumber("%.3f ms", model.ms),
+           FormatNumber("%g ms", *l.max_ms));
     }
     if (l.max_bytes) {
-      miss(model.bytes > *l.max_bytes, "has " + Text("%.0f bytes", model.bytes),
-           Text("%.0f", *l.max_bytes));
+      miss(model.bytes > *l.max_bytes, "has " + FormatNumber("%.0f bytes", model.bytes),
+           FormatNumber("%.0f", *l.max_bytes));
     }
     const double smaller = reference.bytes / model.bytes, faster = reference.ms / model.ms;
     if (l.min_smaller) {
-      miss(smaller < *l.min_smaller, "is " + Text("%.2f times smaller", smaller),
-           Text("%g", *l.min_smaller));
+      miss(smaller < *l.min_smaller, "is " + FormatNumber("%.2f times smaller", smaller),
+           FormatNumber("%g", *l.min_smaller));
     }
     if (l.min_faster) {
-      miss(faster < *l.min_faster, "is " + Text("%.2f times faster", faster),
-           Text("%g", *l.min_faster));
+      miss(faster < *l.min_faster, "is " + FormatNumber("%.2f times faster", faster),
+           FormatNumber("%g", *l.min_faster));
     }
     return {};
   }

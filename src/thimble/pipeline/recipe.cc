@@ -108,7 +108,7 @@ Result<const toml::table*> Table(const toml::table& parent, std::string_view key
 }
 
 // A value as the command line has it; none for what no option takes.
-std::optional<std::string> Word(const toml::node& node) {
+std::optional<std::string> WordOf(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
   if (const auto* number = node.as_floating_point()) {
@@ -123,11 +123,11 @@ Result<Names> Words(const toml::node& node, std::string_view key) {
   Names words;
   if (const auto* array = node.as_array()) {
     for (const toml::node& element : *array) {
-      const auto word = Word(element);
+      const auto word = WordOf(element);
       if (!word) return WrongType(element, key, "a list of texts or numbers");
       words.push_back(*word);
     }
-  } else if (const auto word = Word(node)) {
+  } else if (const auto word = WordOf(node)) {
     words.push_back(*word);
   }
   if (words.empty()) return WrongType(node, key, "a text, a number, or a list of them");
@@ -354,7 +354,7 @@ Status ReadValues(const toml::table& table, const NamedTexts& given, Recipe& rec
   TRY(const toml::table* values, Table(table, "values"));
   for (const auto& [key, node] : *values) {
     TRY_VOID(CheckFree(recipe, node, key.str()));
-    const auto word = Word(node);
+    const auto word = WordOf(node);
     if (!word) return WrongType(node, key.str(), "a text or a number");
     recipe.values.emplace_back(key.str(), *word);
   }

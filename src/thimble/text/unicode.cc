@@ -21,7 +21,7 @@ std::span<const uint32_t> Find(const uint32_t (&keys)[kKeys], const uint16_t (&b
 }
 
 // Hangul syllables decompose by arithmetic (Unicode, section 3.12).
-constexpr char32_t kFirstSyllable = 0xAC00, kSyllables = 11172;
+constexpr char32_t kFirstSyllable = 0xAC00, kSyllableCount = 11172;
 constexpr char32_t kFirstLead = 0x1100, kFirstVowel = 0x1161, kBeforeTrail = 0x11A7;
 constexpr char32_t kTrails = 28, kVowelsTimesTrails = 588;
 
@@ -37,7 +37,7 @@ uint8_t CombiningClassOf(char32_t c) {
 }
 
 size_t Decompose(char32_t c, char32_t (&out)[4]) {
-  if (c >= kFirstSyllable && c < kFirstSyllable + kSyllables) {
+  if (c >= kFirstSyllable && c < kFirstSyllable + kSyllableCount) {
     const char32_t index = c - kFirstSyllable;
     out[0] = kFirstLead + index / kVowelsTimesTrails;
     out[1] = kFirstVowel + index % kVowelsTimesTrails / kTrails;

@@ -256,11 +256,22 @@ TEST(Thimble, FindsEveryFlippedBitOfTheMetadata) {
   }
 }
 
+// Which bits are flipped: all; under AddressSanitizer, which takes minutes for that, one of every byte.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define THIMBLE_BIT_STEP 9
+#endif
+#endif
+#ifndef THIMBLE_BIT_STEP
+#define THIMBLE_BIT_STEP 1
+#endif
+constexpr size_t kBitStep = THIMBLE_BIT_STEP;
+
 // Behind the checksum stand the verifier and our own checks: a flipped bit that a forger has sealed
 // again may give another valid model, but never a crash.
 void ExpectFlippedBitsSurvived(std::string file) {
   size_t refused = 0;
-  for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
+  for (size_t bit = 32; bit < MetadataBytes(file) * 8; bit += kBitStep) {
     const auto mask = static_cast<char>(1 << (bit % 8));
     file[bit / 8] ^= mask;
     const Result<Model> model = Parse(Resealed(file));
@@ -271,7 +282,7 @@ void ExpectFlippedBitsSurvived(std::string file) {
     }
     file[bit / 8] ^= mask;
   }
-  EXPECT_GT(refused, size_t{1000});
+  EXPECT_GT(refused * kBitStep, size_t{1000});
 }
 
 TEST_P(RoundTrip, SurvivesEveryFlippedBitUnderAFittingChecksum) {
@@ -526,7 +537,7 @@ TEST(Adapter, SurvivesEveryFlippedBitUnderAFittingChecksum) {
   const Model base = *Parse(Serialize(ExampleModel(DType::kI8)));
   std::string file = AdapterOf(OtherTask(base), base);
   size_t refused = 0;
-  for (size_t bit = 32; bit < MetadataBytes(file) * 8; ++bit) {
+  for (size_t bit = 32; bit < MetadataBytes(file) * 8; bit += kBitStep) {
     const auto mask = static_cast<char>(1 << (bit % 8));
     file[bit / 8] ^= mask;
     const Result<Model> model = ParseBeside(Resealed(file), base);
@@ -537,7 +548,7 @@ TEST(Adapter, SurvivesEveryFlippedBitUnderAFittingChecksum) {
     }
     file[bit / 8] ^= mask;
   }
-  EXPECT_GT(refused, size_t{1000});
+  EXPECT_GT(refused * kBitStep, size_t{1000});
 }
 
 // --- Files that our writer does not write

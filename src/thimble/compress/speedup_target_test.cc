@@ -1,0 +1,101 @@
+#include "thimble/compress/speedup_target.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "thimble/compress/test_model.h"
+#include "thimble/train/libraries.h"
+
+namespace thimble::compress {
+namespace {
+
+// On a busy machine threads that wait for each other take minutes.
+[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
+
+using testing::HasSubstr;
+
+// As if it were measured: a head of 4 takes 1, a column of 64 takes 1 / 16, what is not prunable 2.
+LatencyTable TableOf(const Model& model) {
+  LatencyTable table;
+  table.structures = FindStructures(model.graph);
+  table.fixed = 2;
+  for (const Structure& s : table.structures) {
+    const bool heads = s.kind == StructureKind::kHeads;
+    table.units.emplace_back();
+    table.seconds.emplace_back();
+    for (int64_t u = s.units; u >= 0; u = u > 0 && u < 16 && !heads ? 0 : u - (heads ? 1 : 16)) {
+      table.units.back().push_back(u);
+      table.seconds.back().push_back(static_cast<double>(u) / (heads ? 1 : 16));
+    }
+  }
+  table.dense = table.fixed;
+  for (const std::vector<double>& seconds : table.seconds) table.dense += seconds[0];
+  return table;
+}
+
+Model TwoLayers() {
+  const auto config = nlohmann::json::parse(
+      R"({"model_type":"bert","vocab_size":40,"hidden_size":32,"num_hidden_layers":2,
+          "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":32})");
+  train::RandomWeights weights(1, 0.1);
+  return SmallModel(*BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights));
+}
+
+const TimingOptions kShort = {.tokens = 16, .rounds = 1, .seconds_per_time = 1e-5};
+constexpr double kAnySlack = 1e9;  // a busy machine must not decide a test
+
+TEST(SpeedupTarget, TheBudgetMovesTowardsThePromise) {
+  LatencyTable table;
+  table.dense = 12;
+  table.fixed = 2;
+  SpeedupTarget promise(table, 2, 0.1);
+  EXPECT_EQ(promise.budget(), 6);
+  EXPECT_TRUE(promise.Kept(2));
+  EXPECT_TRUE(promise.Kept(2.2));
+  EXPECT_FALSE(promise.Kept(1.999));
+  EXPECT_FALSE(promise.Kept(2.21));
+
+  // A machine on which models take 1.2 times what the table says, and then one on which they take 0.8 times.
+  for (const double truth : {1.2, 0.8}) {
+    SpeedupTarget corrected(table, 2, 0.1);
+    int steps = 0;
+    while (!corrected.Kept(12 / (truth * corrected.budget())) && steps < 6) {
+      corrected.Correct(12 / (truth * corrected.budget()));
+      EXPECT_GT(corrected.budget(), table.fixed);
+      EXPECT_LT(corrected.budget(), table.dense);
+      ++steps;
+    }
+    EXPECT_EQ(steps, 1) << truth;
+  }
+}
+
+TEST(SizesForSpeedup, FitTheBudgetAndFallAlike) {
+  const Model model = TwoLayers();
+  const LatencyTable table = TableOf(model);  // dense: 2 + 4 * 4
+  const Result<UniformSizes> sizes = SizesForSpeedup(model, table, 1.8, kAnySlack, 1, kShort);
+  ASSERT_TRUE(sizes.has_value()) << sizes.error().message();
+  // A budget of 10, of which 8 are for four structures that take 4 each: half of everything.
+  ASSERT_EQ(sizes->units.size(), 4u);
+  for (const Structure& s : table.structures) {
+    EXPECT_EQ(sizes->units.at(s.name), s.units / 2) << s.name;
+  }
+  EXPECT_GT(sizes->measured.factor, 0);
+}
+
+TEST(SizesForSpeedup, AUnitOfEachStays) {
+  const Model model = TwoLayers();
+  const LatencyTable table = TableOf(model);
+  EXPECT_DOUBLE_EQ(LargestUniformSpeedup(table), 18.0 / 6);
+  const Result<UniformSizes> least = SizesForSpeedup(model, table, 3, kAnySlack, 1, kShort);
+  ASSERT_TRUE(least.has_value()) << least.error().message();
+  for (const Structure& s : table.structures) {
+    EXPECT_EQ(least->units.at(s.name), s.kind == StructureKind::kHeads ? 1 : 16);
+  }
+  const Result<UniformSizes> more = SizesForSpeedup(model, table, 3.1, kAnySlack, 1, kShort);
+  ASSERT_FALSE(more.has_value());
+  EXPECT_EQ(more.error().code(), ErrorCode::kLimitNotMet);
+  EXPECT_THAT(more.error().message(), HasSubstr("at most 3x"));
+}
+
+}  // namespace
+}  // namespace thimble::compress
