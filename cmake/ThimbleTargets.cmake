@@ -40,7 +40,8 @@ target_compile_options(thimble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # Version 12 sees overlaps in string concatenation that are not there (its bug 105651).
-  target_compile_options(thimble_options INTERFACE -Wno-restrict)
+  # To it every source of a unity build is a header.
+  target_compile_options(thimble_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict;-Wno-subobject-linkage>)
 endif()
 if(THIMBLE_SANITIZE)
   target_compile_options(thimble_options INTERFACE
@@ -57,12 +58,19 @@ function(thimble_library name)
   add_library(thimble_${name} STATIC ${ARG_SOURCES} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(thimble_${name} PUBLIC thimble_options ${ARG_DEPS})
   if(NOT ARG_EXCEPTIONS)
-    # What a device links has neither exceptions nor run-time type information, shows no symbols, and lets the linker
-    # drop what a program does not need. Tables for unwinding stay: memory that runs out is an exception of the
-    # standard library that c_api catches.
-    target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti -funwind-tables
-      -fvisibility=hidden -fvisibility-inlines-hidden -ffunction-sections -fdata-sections)
+    # What a device links has neither exceptions nor run-time type information. Tables for unwinding stay: memory that
+    # runs out is an exception of the standard library that c_api catches.
+    target_compile_options(thimble_${name} PRIVATE -fno-exceptions -fno-rtti -funwind-tables)
+    thimble_shipped_code(${name})
   endif()
+endfunction()
+
+# Symbols that are not shown, and of which the linker keeps what a program needs. A symbol that is unique in a whole
+# program could not be hidden.
+function(thimble_shipped_code name)
+  target_compile_options(thimble_${name} PRIVATE
+    -fvisibility=hidden -fvisibility-inlines-hidden -ffunction-sections -fdata-sections
+    $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
 endfunction()
 
 # Options, JSON, messages: what costs the compiler most and the program nothing.
@@ -96,7 +104,7 @@ function(thimble_vector_code source)
   if(THIMBLE_SANITIZE MATCHES undefined)
     set(options -O1 -fno-sanitize=alignment,null,object-size,pointer-overflow)
   else()
-    set(options $<$<CONFIG:Debug>:-O2>)
+    set(options $<$<CONFIG:Debug,MinSizeRel>:-O2>)
   endif()
   set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
 endfunction()

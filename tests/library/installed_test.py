@@ -13,7 +13,7 @@ import unittest
 
 BUILD, SOURCE = pathlib.Path(os.environ["BUILD"]), pathlib.Path(os.environ["SOURCE"])
 MODEL = SOURCE / "tests/fixtures/library/float32.thimble"
-SIZE_LIMIT_BYTES = 1_500_000
+SIZE_LIMIT_BYTES = 1_900_000  # of a build for speed; docs/library.md has that of one for size
 # What may be needed at run time: libc, libstdc++, and what belongs to them.
 SYSTEM = {"libc", "libm", "libstdc++", "libgcc_s", "ld-linux-x86-64", "ld-linux-aarch64"}
 

@@ -123,7 +123,9 @@ TEST(Predictor, GivesTheBestSpansOnceEachAndInOrder) {
   std::set<std::pair<uint32_t, uint32_t>> spans;
   for (size_t i = 0; i < all.size(); ++i) {
     EXPECT_TRUE(spans.emplace(all[i].begin, all[i].end).second);
-    if (i > 0) EXPECT_GE(all[i - 1].logit, all[i].logit);
+    if (i > 0) {
+      EXPECT_GE(all[i - 1].logit, all[i].logit);
+    }
   }
   size_t tokens = 0;
   for (const Answer& a : all) tokens = std::max<size_t>(tokens, a.end);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <span>
 
 #include "thimble/text/utf8.h"
@@ -24,7 +25,9 @@ struct Composition {
 constexpr char32_t kPageSize = 128;
 
 const Properties& PropertiesOf(char32_t c) {
-  return kProperties[kPages[kPageIndex[c / kPageSize] * kPageSize + c % kPageSize]];
+  // The last page stands for all behind it.
+  const size_t page = std::min<size_t>(c / kPageSize, std::size(kPageIndex) - 1);
+  return kProperties[kPages[kPageIndex[page] * kPageSize + c % kPageSize]];
 }
 
 // Hangul syllables are arithmetic (Unicode 15, section 3.12).

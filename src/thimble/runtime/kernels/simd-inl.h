@@ -17,8 +17,14 @@
 
 #include "hwy/highway.h"
 
-// Loops over the registers of one Floats, or of a tile, vanish: their count is a constant.
-#if defined(__clang__)
+// Loops over the registers of one Floats, or of a tile, vanish: their count is a constant. Of plain C++ they stay, whose
+// code would otherwise be as long as that of all instruction sets together.
+#undef THIMBLE_UNROLL
+#if HWY_TARGET == HWY_SCALAR && defined(__clang__)
+#define THIMBLE_UNROLL _Pragma("clang loop unroll(disable)")
+#elif HWY_TARGET == HWY_SCALAR
+#define THIMBLE_UNROLL _Pragma("GCC unroll 1")
+#elif defined(__clang__)
 #define THIMBLE_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define THIMBLE_UNROLL _Pragma("GCC unroll 16")
