@@ -43,8 +43,9 @@ TEST(BlockSparse, ComesBackForEverySizeAndDensity) {
                                        packed.data())
                           .has_value());
           const double stored = BlockDensity(packed);
-          if (density == 0) EXPECT_EQ(stored, 0);
-          if (density == 1) EXPECT_EQ(stored, 1);
+          if (density == 0 || density == 1) {
+            EXPECT_EQ(stored, density);
+          }
           EXPECT_EQ(PackPanels(weight).InLayout(Layout::kBlockSparse).ToFloats(),
                     weight.ToFloats());
           EXPECT_EQ(packed.InLayout(Layout::kPanels).ToFloats(), weight.ToFloats());
