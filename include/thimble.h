@@ -93,16 +93,16 @@ typedef enum thimble_bytes_use {
                         * that was made from it: an array in flash memory, a mapping of the caller's */
 } thimble_bytes_use;
 
-/* The same from the bytes of a file. */
-THIMBLE_API thimble_status thimble_model_load_bytes(const void* bytes, size_t size,
-                                                    thimble_bytes_use use, thimble_model** model);
+/* The same from the bytes of a file; `use` is a thimble_bytes_use. */
+THIMBLE_API thimble_status thimble_model_load_bytes(const void* bytes, size_t size, int32_t use,
+                                                    thimble_model** model);
 
 /* A model that a file of adapters makes of its base, whose weights both share in memory; `base` may be freed
  * before it. THIMBLE_INVALID_DATA: the file is no adapter, or one of another base. */
 THIMBLE_API thimble_status thimble_adapter_load(const thimble_model* base, const char* path,
                                                 thimble_model** model);
 THIMBLE_API thimble_status thimble_adapter_load_bytes(const thimble_model* base, const void* bytes,
-                                                      size_t size, thimble_bytes_use use,
+                                                      size_t size, int32_t use,
                                                       thimble_model** model);
 
 THIMBLE_API void thimble_model_free(thimble_model* model);

@@ -54,7 +54,7 @@ struct FileBytes {
   std::shared_ptr<const void> owner;
 };
 
-Result<FileBytes> Place(const void* bytes, size_t size, thimble_bytes_use use) {
+Result<FileBytes> Place(const void* bytes, size_t size, int32_t use) {
   if (bytes == nullptr) return InvalidArgument("the bytes of the model are NULL");
   const std::span<const std::byte> given(static_cast<const std::byte*>(bytes), size);
   if (use == THIMBLE_IN_PLACE) return FileBytes{given, nullptr};
@@ -101,7 +101,7 @@ thimble_status thimble_model_load(const char* path, thimble_model** model) {
   });
 }
 
-thimble_status thimble_model_load_bytes(const void* bytes, size_t size, thimble_bytes_use use,
+thimble_status thimble_model_load_bytes(const void* bytes, size_t size, int32_t use,
                                         thimble_model** model) {
   return Make(model, [&]() -> Result<std::unique_ptr<thimble_model>> {
     TRY(const FileBytes file, Place(bytes, size, use));
@@ -119,7 +119,7 @@ thimble_status thimble_adapter_load(const thimble_model* base, const char* path,
 }
 
 thimble_status thimble_adapter_load_bytes(const thimble_model* base, const void* bytes, size_t size,
-                                          thimble_bytes_use use, thimble_model** model) {
+                                          int32_t use, thimble_model** model) {
   return Make(model, [&]() -> Result<std::unique_ptr<thimble_model>> {
     TRY_VOID(NeedBase(base));
     TRY(const FileBytes file, Place(bytes, size, use));
