@@ -1,45 +1,18 @@
 """Adapters: trained beside a frozen model, used beside it, merged into it; what is refused."""
 
 import json
-import random
 
 import support
-
-WORDS = [f"w{i}" for i in range(40)]
-TINY = ["--model", "bert-tiny", "--set", "hidden_size=32", "--set", "intermediate_size=64", "--set",
-        "num_hidden_layers=1", "--set", "max_position_embeddings=32"]
+from word_tasks import TINY, WordTask
 
 
-class Adapter(support.TestCase):
+class Adapter(WordTask):
     def setUp(self):
         super().setUp()
-        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
         self.base = self.folder / "base.thimble"
         self.task = self.folder / "task.thimble"
-        self.first = self.rows("first.tsv", ("no", "maybe", "yes"), 0)
-        self.second = self.rows("second.tsv", ("up", "down"), 10)
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def rows(self, name, labels, word, count=240):
-        """Texts whose label is decided by one of the words from `word` on."""
-        rng = random.Random(word)
-        lines = ["text\tlabel"]
-        for _ in range(count):
-            label = rng.randrange(len(labels))
-            words = [rng.choice(WORDS[20:]) for _ in range(rng.randrange(2, 9))]
-            words.insert(rng.randrange(len(words)), WORDS[word + label])
-            lines.append(" ".join(words) + "\t" + labels[label])
-        return self.write(name, "\n".join(lines) + "\n")
-
-    def run_quietly(self, *arguments):
-        """Training reports on standard error; everything else as succeed() wants it."""
-        result = support.run(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr.decode())
-        return result
+        self.first = self.rows("first.tsv", 240, seed=0)
+        self.second = self.rows("second.tsv", 240, labels=("up", "down"), first=10, seed=10)
 
     def make_base(self, *more, output=None, epochs=10):
         self.run_quietly("train", *TINY, "--vocab", self.vocab, "--train", self.first, "-o", output or self.base,
@@ -53,14 +26,14 @@ class Adapter(support.TestCase):
         return [(d["label"], d["score"]) for d in self.documents("predict", *arguments, "--json", stdin=text)]
 
     def weights(self, adapter):
-        return json.loads(self.succeed("inspect", self.base, "--adapter", adapter, "--json"))["weights_sha256"]
+        return self.inspect(self.base, "--adapter", adapter)["weights_sha256"]
 
     def test_one_base_many_tasks(self):
         self.make_base()
         base = self.base.read_bytes()
         before = self.scores(self.base)
         self.run_quietly(*self.call("--valid", self.second))
-        third, other = self.rows("third.tsv", ("red", "green", "blue", "none"), 12), self.folder / "other.thimble"
+        third, other = self.rows("third.tsv", 240, labels=("red", "green", "blue", "none"), first=12, seed=12), self.folder / "other.thimble"
         self.run_quietly(*self.call("--adapter-targets", "all", "--pool", "mean", data=third, output=other))
         self.assertEqual(self.base.read_bytes(), base)
         self.assertLess(self.task.stat().st_size, len(base))
@@ -79,8 +52,8 @@ class Adapter(support.TestCase):
     def test_inspect_shows_it(self):
         self.make_base(epochs=1)
         self.run_quietly(*self.call(epochs=1))
-        base = json.loads(self.succeed("inspect", self.base, "--json"))
-        both = json.loads(self.succeed("inspect", self.base, "--adapter", self.task, "--json"))
+        base = self.inspect(self.base)
+        both = self.inspect(self.base, "--adapter", self.task)
         self.assertEqual(both["labels"], ["down", "up"])
         self.assertEqual(both["adapter_file_bytes"], self.task.stat().st_size)
         recipe = json.loads(both["provenance"]["training"])["adapter"]
@@ -103,7 +76,7 @@ class Adapter(support.TestCase):
         for (a, x), (b, y) in zip(beside, merged):
             self.assertEqual(a, b)
             self.assertAlmostEqual(x, y, delta=1e-5)
-        names = [n["name"] for n in json.loads(self.succeed("inspect", full, "--json"))["nodes"]]
+        names = [n["name"] for n in self.inspect(full)["nodes"]]
         self.assertFalse([n for n in names if "lora" in n])
 
     def test_beside_an_int8_base(self):
@@ -123,7 +96,7 @@ class Adapter(support.TestCase):
     def test_a_head_alone(self):
         self.make_base()
         self.run_quietly(*self.call(rank=0))
-        both = json.loads(self.succeed("inspect", self.base, "--adapter", self.task, "--json"))
+        both = self.inspect(self.base, "--adapter", self.task)
         self.assertFalse([n["name"] for n in both["nodes"] if "lora" in n["name"]])
         self.assertEqual({label for label, _ in self.scores(self.base, "--adapter", self.task)} - {"up", "down"}, set())
 
@@ -141,7 +114,7 @@ class Adapter(support.TestCase):
                          "--lr", "5e-3", "--dropout", "0")
         self.run_quietly("distill", *self.call("--teacher", teacher, "--alpha-hidden", "0.1", "--alpha-attention", "0.1")[1:])
         self.assertEqual([label for label, _ in self.scores(self.base, "--adapter", self.task)], ["up", "down"])
-        nodes = json.loads(self.succeed("inspect", self.base, "--adapter", self.task, "--json"))["nodes"]
+        nodes = self.inspect(self.base, "--adapter", self.task)["nodes"]
         self.assertFalse([n for n in nodes if n["name"].startswith("distill")])
 
     def test_a_killed_run_resumes_to_the_same_adapter(self):

@@ -1,41 +1,21 @@
 """Factorization: smaller files that still answer, and what is refused."""
 
 import json
-import random
 
 import support
+from word_tasks import SPECIALS, TrainedTask
 
 LETTERS = "abcdefghij"
-WORDS = [a + b for a in LETTERS for b in LETTERS[:4]]
 
 
-class Factorize(support.TestCase):
-    def setUp(self):
-        super().setUp()
-        pieces = "[PAD] [UNK] [CLS] [SEP] [MASK]".split() + list(LETTERS) + [f"##{c}" for c in LETTERS] + WORDS
-        self.vocab = self.write("vocab.txt", "\n".join(pieces) + "\n")
-        self.data = self.rows("data.tsv", 160)
-        self.model = self.folder / "model.thimble"
-        self.train("--model", "bert-tiny", "--vocab", self.vocab, "-o", self.model, "--epochs", 4, "--lr", "2e-3")
+class Factorize(TrainedTask):
+    words = [a + b for a in LETTERS for b in LETTERS[:4]]
+    # A word whose piece is gone can be spelt.
+    pieces = SPECIALS + list(LETTERS) + [f"##{c}" for c in LETTERS] + words
+    fillers = slice(10, 30)
 
     def train(self, *arguments):
-        done = support.run("train", "--train", self.data, *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def rows(self, name, count, labels=("no", "maybe", "yes")):
-        rng = random.Random(1)
-        lines = ["text\tlabel"]
-        for _ in range(count):
-            label = rng.randrange(len(labels))
-            words = [rng.choice(WORDS[10:30]) for _ in range(rng.randrange(2, 9))]
-            words.insert(rng.randrange(len(words)), WORDS[label])
-            lines.append(" ".join(words) + "\t" + labels[label])
-        return self.write(name, "\n".join(lines) + "\n")
+        self.run_quietly("train", "--train", self.data, *arguments)
 
     def scores(self, model, text):
         return [(d["label"], d["score"]) for d in self.documents("predict", model, "--json", stdin=text)]
@@ -79,7 +59,7 @@ class Factorize(support.TestCase):
         linears = report["linears"]
         self.assertLessEqual(linears["parameters"], linears["parameters_before"] / 2)
         self.assertGreater(linears["parameters"], linears["parameters_before"] * 0.45)
-        nodes = {n["name"]: n for n in json.loads(self.succeed("inspect", thin, "--json"))["nodes"]}
+        nodes = {n["name"]: n for n in self.inspect(thin)["nodes"]}
         for row in linears["factorized"]:
             self.assertEqual(nodes[row["node"] + ".down"]["shape"][1], row["rank"])
 

@@ -1,45 +1,18 @@
 """Pruning: a family of smaller models, what the report says about them, what is refused."""
 
 import json
-import random
 
 import support
+from word_tasks import WORDS, TrainedTask
 
-WORDS = [f"w{i}" for i in range(40)]
 
-
-class Prune(support.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
-        self.data = self.rows("data.tsv", 160)
-        self.model = self.folder / "model.thimble"
-        # Wide enough for pruning to be felt beside what every run costs.
-        done = support.run("train", "--model", "bert-tiny", "--vocab", self.vocab, "--train", self.data, "-o", self.model,
-                           "--epochs", 4, "--lr", "2e-3")
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def rows(self, name, count, labels=("no", "maybe", "yes")):
-        rng = random.Random(1)
-        lines = ["text\tlabel"]
-        for _ in range(count):
-            label = rng.randrange(len(labels))
-            words = [rng.choice(WORDS[20:]) for _ in range(rng.randrange(2, 9))]
-            words.insert(rng.randrange(len(words)), WORDS[label])
-            lines.append(" ".join(words) + "\t" + labels[label])
-        return self.write(name, "\n".join(lines) + "\n")
-
+class Prune(TrainedTask):
     def prune(self, *more, model=None, calib=None):
         return support.run("prune", model or self.model, "--calib", calib or self.data, "-o", self.folder / "out", "--seq", 32,
                            *more)
 
     def parameters(self, path):
-        return json.loads(self.succeed("inspect", path, "--json"))["parameters"]
+        return self.inspect(path)["parameters"]
 
     def test_a_family(self):
         # --force: on a busy machine a promise may be missed, and what is tested here is not time.
@@ -56,7 +29,7 @@ class Prune(support.TestCase):
             self.assertEqual(set(row["sizes"]), {r["structure"] for r in report["table"]["structures"]})
             metrics = json.loads(self.succeed("eval", row["file"], self.data, "--json"))["metrics"]
             self.assertAlmostEqual(metrics["accuracy"], row["score"])
-            provenance = json.loads(self.succeed("inspect", row["file"], "--json"))["provenance"]
+            provenance = self.inspect(row["file"])["provenance"]
             self.assertEqual(json.loads(provenance["pruning"])["target"], row["target"])
 
         for row in report["targets"]:
@@ -112,7 +85,7 @@ class Prune(support.TestCase):
         for row in report["targets"]:
             self.assertEqual(set(row["sizes"]), {r["structure"] for r in report["table"]["structures"]})
             self.assertLess(self.parameters(row["file"]), self.parameters(self.model))
-            nodes = {node["name"]: node for node in json.loads(self.succeed("inspect", row["file"], "--json"))["nodes"]}
+            nodes = {node["name"]: node for node in self.inspect(row["file"])["nodes"]}
             self.assertFalse(any("block_density" in node for node in nodes.values()))
             metrics = json.loads(self.succeed("eval", row["file"], self.data, "--json"))["metrics"]
             self.assertAlmostEqual(metrics["accuracy"], row["score"])
@@ -128,7 +101,7 @@ class Prune(support.TestCase):
         done = self.movement("--method", "movement", "--sparsity", "0.75", "--masks", "blocks", "--json")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         pruned = json.loads(done.stdout)["file"]
-        document = json.loads(self.succeed("inspect", pruned, "--json"))
+        document = self.inspect(pruned)
         sparse = [node for node in document["nodes"] if "block_density" in node]
         self.assertEqual(len(sparse), document["block_sparse"]["weights"])
         self.assertGreater(len(sparse), 4)
@@ -142,7 +115,7 @@ class Prune(support.TestCase):
         done = support.run("train", "--model", pruned, "--train", self.data, "-o", dense, "--max-steps", 1, "--lr", "1e-60",
                            "--weights", "f32")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
-        self.assertNotIn("block_sparse", json.loads(self.succeed("inspect", dense, "--json")))
+        self.assertNotIn("block_sparse", self.inspect(dense))
         saved = dense.stat().st_size - (self.folder / "out/pruned.thimble").stat().st_size
         self.assertGreater(saved, 0.9 * (document["block_sparse"]["dense_bytes"] - document["block_sparse"]["bytes"]))
         texts = self.write("texts.txt", "\n".join(WORDS))

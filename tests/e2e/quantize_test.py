@@ -1,39 +1,14 @@
 """Quantization: int8 within a limit, what the tables say, what is refused."""
 
 import json
-import random
 
 import support
+from word_tasks import TrainedTask
 
-WORDS = [f"w{i}" for i in range(40)]
 
-
-class Quantize(support.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
-        self.data = self.rows("data.tsv", 160)
-        self.model = self.folder / "model.thimble"
-        self.train("--model", "bert-tiny", "--vocab", self.vocab, "-o", self.model, "--epochs", 4, "--lr", "2e-3")
-
+class Quantize(TrainedTask):
     def train(self, *arguments):
-        done = support.run("train", "--train", self.data, *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def rows(self, name, count, labels=("no", "maybe", "yes")):
-        rng = random.Random(1)
-        lines = ["text\tlabel"]
-        for _ in range(count):
-            label = rng.randrange(len(labels))
-            words = [rng.choice(WORDS[20:]) for _ in range(rng.randrange(2, 9))]
-            words.insert(rng.randrange(len(words)), WORDS[label])
-            lines.append(" ".join(words) + "\t" + labels[label])
-        return self.write(name, "\n".join(lines) + "\n")
+        self.run_quietly("train", "--train", self.data, *arguments)
 
     def quantize(self, *more, output="out.thimble"):
         return support.run("quantize", self.model, "--valid", self.data, "--seq", 16, "-o", self.folder / output, *more)
@@ -126,6 +101,35 @@ class Quantize(support.TestCase):
             types = [row["type"] for row in json.loads(done.stdout)["types"]]
             self.assertEqual(types[-1], types[1] + ", trained")
 
+    def test_every_type_is_measured_and_the_best_taken(self):
+        page, charts = self.folder / "types.html", self.folder / "uplot"
+        (charts / "dist").mkdir(parents=True)
+        for name, text in (("LICENSE", "a licence"), ("dist/uPlot.min.css", ".u-legend {}"),
+                           ("dist/uPlot.iife.min.js", "function uPlot() {}")):
+            (charts / name).write_text(text)
+        done = self.quantize("--scheme", "all", "--goal", "size", "--calib", self.data, "--max-drop", "0.5", "--report", page,
+                             "--charts", charts, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        report = json.loads(done.stdout)
+        rows = {row["type"]: row for row in report["types"]}
+        self.assertEqual(set(rows), {"as it was", "all int8", "mixed", "float16", "int8, static", "int8 by group", "int4 by group"})
+        # Nothing learned depends on so much precision, so the smallest of all is within the limit.
+        smallest = min(rows.values(), key=lambda row: row["weight_bytes"])
+        self.assertEqual(report["chosen"], smallest["type"])
+        self.assertEqual(report["sweet_spots"]["size"], smallest["type"])
+        self.assertEqual(report["sweet_spots"]["speed"], max(rows.values(), key=lambda row: row["speedup"])["type"])
+        metrics = json.loads(self.succeed("eval", self.folder / "out.thimble", self.data, "--json"))["metrics"]
+        self.assertAlmostEqual(metrics["accuracy"], smallest["score"])
+        text = page.read_text()
+        for part in ("a licence", "function uPlot", "int4 by group", "sensitivitySection('Sensitivity'"):
+            self.assertIn(part, text)
+        held = text[text.index('id="report">') + len('id="report">'):]
+        self.assertEqual(json.loads(held[:held.index("</script>")])["types"], report["types"])
+
+        done = self.quantize("--scheme", "all", "--calib", self.data, "--max-drop", "0.5")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertIn("within the limit", done.stdout.decode())
+
     def test_without_a_validation_set_the_calibration_set_judges(self):
         done = support.run("quantize", self.model, "--scheme", "dynamic", "--calib", self.data, "--max-drop", "0.5", "--seq", 16,
                            "-o", self.folder / "out.thimble", "--json")
@@ -141,6 +145,9 @@ class Quantize(support.TestCase):
         for arguments, code, words in (
             (["--scheme", "dynamic", "--max-drop", "-1"], 3, "--max-drop"),
             (["--calib", self.data, "--max-drop", "-1"], 3, "costs most"),
+            (["--scheme", "all", "--calib", self.data, "--max-drop", "-1"], 3, "no type"),
+            (["--scheme", "all"], 2, "--calib"),
+            (["--scheme", "all", "--calib", self.data, "--train", self.data], 2, "second call"),
             (["--scheme", "mixed"], 2, "--calib"),
             (["--scheme", "static"], 2, "--calib"),
             (["--scheme", "dynamic", "--smooth", "0.5"], 2, "--calib"),

@@ -3,55 +3,29 @@
 import json
 import os
 import pathlib
-import random
+import re
 import signal
 import socket
 import subprocess
 import time
 
 import support
-
-WORDS = [f"w{i}" for i in range(40)]
-TINY = ["--model", "bert-tiny", "--set", "hidden_size=32", "--set", "intermediate_size=64", "--set",
-        "num_hidden_layers=1", "--set", "max_position_embeddings=32"]
+from word_tasks import TINY, WORDS, WordTask
 
 
-class TrainingCase(support.TestCase):
+class TrainingCase(WordTask):
     def setUp(self):
         super().setUp()
-        self.vocab = self.write("vocab.txt", "\n".join("[PAD] [UNK] [CLS] [SEP] [MASK]".split() + WORDS) + "\n")
-        self.train = self.rows("train.tsv", 240, 1)
-        self.valid = self.rows("valid.tsv", 60, 2)
+        self.train = self.rows("train.tsv", 240, fillers=slice(3, None))
+        self.valid = self.rows("valid.tsv", 60, fillers=slice(3, None), seed=2)
         self.model = self.folder / "m.thimble"
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def rows(self, name, count, seed):
-        """Texts whose label is decided by one of three words."""
-        rng = random.Random(seed)
-        lines = ["text\tlabel"]
-        for _ in range(count):
-            label = rng.randrange(3)
-            words = [rng.choice(WORDS[3:]) for _ in range(rng.randrange(2, 9))]
-            words.insert(rng.randrange(len(words)), WORDS[label])
-            lines.append(" ".join(words) + "\t" + ("no", "maybe", "yes")[label])
-        return self.write(name, "\n".join(lines) + "\n")
 
     def call(self, *more, output=None, epochs=2):
         return ["train", *TINY, "--vocab", self.vocab, "--train", self.train, "-o", output or self.model,
                 "--epochs", epochs, "--lr", "5e-3", "--dropout", "0", *more]
 
-    def run_quietly(self, *arguments):
-        """Training reports on standard error; everything else as succeed() wants it."""
-        result = support.run(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr.decode())
-        return result
-
     def weights(self, model):
-        return json.loads(self.succeed("inspect", model, "--json"))["weights_sha256"]
+        return self.inspect(model)["weights_sha256"]
 
     def start(self, *arguments, **environment):
         """The program in the background, its standard error kept."""
@@ -79,7 +53,7 @@ class Train(TrainingCase):
         self.assertRegex(result.stderr.decode(), r"epoch 1\.00: loss [0-9.]+, validation accuracy")
         answer = self.documents("predict", self.model, "--json", stdin="w5 w1 w7\n")[0]
         self.assertEqual(answer["label"], "maybe")
-        inspected = json.loads(self.succeed("inspect", self.model, "--json"))
+        inspected = self.inspect(self.model)
         self.assertEqual(inspected["labels"], ["maybe", "no", "yes"])
         self.assertIn("training", inspected["provenance"])
         account = json.loads(inspected["provenance"]["training_account"])
@@ -91,6 +65,21 @@ class Train(TrainingCase):
         log = [json.loads(line) for line in open(str(self.model) + ".log.jsonl")]
         self.assertEqual([l["event"] for l in log].count("evaluation"), 20)
         self.assertFalse(os.path.exists(str(self.model) + ".checkpoint"))
+
+    def test_multiplies_in_bfloat16_where_asked(self):
+        exact, rounded = self.folder / "exact.thimble", self.folder / "rounded.thimble"
+        self.run_quietly(*self.call(output=exact))
+        summary = json.loads(self.run_quietly(*self.call("--precision", "bf16", "--valid", self.valid, "--json", output=rounded,
+                                                         epochs=20)).stdout)
+        self.assertGreater(summary["valid"]["accuracy"], 0.9)
+        recipe = json.loads(self.inspect(rounded)["provenance"]["training"])
+        self.assertEqual(recipe["precision"], "bf16")
+        # Which is faster is the machine's affair; that it is said, and done, is not.
+        result = self.run_quietly(*self.call("--precision", "auto"))
+        chosen = re.search(r"ms in float32, .* ms in bfloat16; training in (b?float\d+)", result.stderr.decode())[1]
+        recipe = json.loads(self.inspect(self.model)["provenance"]["training"])
+        self.assertEqual(recipe["precision"], {"float32": "f32", "bfloat16": "bf16"}[chosen])
+        self.assertEqual(self.weights(self.model) == self.weights(exact), chosen == "float32")
 
     def test_repeats_bit_for_bit(self):
         other = self.folder / "again.thimble"
@@ -136,7 +125,7 @@ class Train(TrainingCase):
         self.assertIn("are kept in", first.stderr.decode())
         self.assertGreater(json.loads(first.stdout)["valid"]["accuracy"], 0.5)
         self.assertIn("were read from", self.run_quietly("distill", *call[1:]).stderr.decode())
-        names = [n["name"] for n in json.loads(self.succeed("inspect", self.model, "--json"))["nodes"]]
+        names = [n["name"] for n in self.inspect(self.model)["nodes"]]
         self.assertFalse([n for n in names if n.startswith("distill")])
 
     def test_a_trained_model_gets_a_new_head(self):
@@ -144,13 +133,13 @@ class Train(TrainingCase):
         other = self.write("other.tsv", "text\tlabel\n" + "w1 w2\tup\nw3 w4\tdown\n" * 8)
         second = self.folder / "second.thimble"
         self.run_quietly("train", "--model", self.model, "--train", other, "-o", second, "--epochs", "1")
-        self.assertEqual(json.loads(self.succeed("inspect", second, "--json"))["labels"], ["down", "up"])
+        self.assertEqual(self.inspect(second)["labels"], ["down", "up"])
 
     def test_pretrains_on_plain_text(self):
         text = self.write("corpus.txt", "\n".join(" ".join(WORDS[i:i + 12]) for i in range(28)) + "\n")
         self.run_quietly("train", *TINY, "--vocab", self.vocab, "--train", text, "--task", "masked_lm",
                          "-o", self.model, "--epochs", "1")
-        self.assertEqual(json.loads(self.succeed("inspect", self.model, "--json"))["task"], "masked_lm")
+        self.assertEqual(self.inspect(self.model)["task"], "masked_lm")
 
     def test_bad_rows_are_counted_or_stop_the_run(self):
         with self.train.open("a") as file:
@@ -295,7 +284,7 @@ class Processes(TrainingCase):
     def test_a_rank_with_other_data_is_named(self):
         train = self.train
         first = self.call()
-        self.train = self.rows("other.tsv", 240, 3)
+        self.train = self.rows("other.tsv", 240, fillers=slice(3, None), seed=3)
         codes, lines = self.ranks(first, self.call())
         self.train = train
         self.assertEqual(codes, [1, 1])

@@ -116,7 +116,8 @@ Status RunCompress(const CompressCall& call) {
                                      .tell = [](const std::string& line) { Note(line); },
                                      .check_interrupt = CheckInterrupt}));
   const std::string page = call.output + "/report.html";
-  TRY_VOID(pipeline::WriteHtmlReport(result.report, call.charts, page));
+  TRY_VOID(pipeline::WriteHtmlReport(pipeline::ReportKind::kCompression, result.report, call.charts,
+                                     page));
   TRY_VOID(PrintText(call.json ? DumpJson(result.report) + "\n"
                                : Table(result.report) + "report: " + page + "\n"));
   if (result.met) return {};

@@ -23,6 +23,8 @@
 #include "thimble/passes/passes.h"
 #include "thimble/passes/smooth_channels.h"
 #include "thimble/passes/weights_by_group.h"
+#include "thimble/pipeline/html_report.h"
+#include "thimble/targets/machine.h"
 
 namespace thimble::cli {
 namespace {
@@ -32,6 +34,7 @@ using Json = nlohmann::ordered_json;
 
 struct QuantizeCall {
   std::string model, output, scheme = "mixed", goal = "speed", calib, valid, metric;
+  std::string report, charts;
   std::string activations = "dynamic", method = "percentile";
   double percentile = 99.99;
   std::optional<double> smooth;
@@ -87,13 +90,26 @@ class QuantizeRun {
     if (!o_.calib.empty()) {
       TRY(examples_, compress::ReadCalibration(o_.calib, model_, o_.calibration));
     }
-    report_ = {{"model", o_.model}, {"scheme", o_.scheme}};
+    report_ = {{"model", o_.model},
+               {"scheme", o_.scheme},
+               {"max_drop", o_.options.max_drop},
+               {"seq", o_.options.timing.tokens},
+               {"batch", o_.options.timing.batch},
+               {"threads", o_.options.timing.threads},
+               {"machine", ProcessorName()}};
     TRY(before_, Score(model_.graph));
     report_["metric"] = metric_;
     original_ = model_.graph;
     if (o_.smooth) TRY_VOID(Smooth());
     TRY(const Graph quantized, Quantized());
-    TRY_VOID(o_.scheme == "mixed" ? Mixed(quantized) : Whole(quantized));
+    TRY_VOID(o_.scheme == "all"     ? EveryType(quantized)
+             : o_.scheme == "mixed" ? Mixed(quantized)
+                                    : Whole(quantized));
+    MarkSweetSpots();
+    if (!o_.report.empty()) {
+      TRY_VOID(
+          pipeline::WriteHtmlReport(pipeline::ReportKind::kTypes, report_, o_.charts, o_.report));
+    }
     model_.provenance.emplace_back("quantization", report_.dump());
     TRY_VOID(WriteThimble(model_, o_.output));
     report_["output"] = o_.output;
@@ -113,8 +129,17 @@ class QuantizeRun {
     if (WeightOnly() && Static()) {
       return InvalidArgument("--activations static: --scheme weight-only leaves activations float");
     }
+    if (o_.scheme == "all" && o_.activations == "static") {
+      return InvalidArgument("--activations static: --scheme all has int8 of both kinds");
+    }
+    if (o_.scheme == "all" && Trains()) {
+      return InvalidArgument(
+          "--train: --scheme all compares types as they are; train the one it finds by a second "
+          "call with its --scheme");
+    }
     const char* needs = Static()               ? "static scales are calibrated on texts"
                         : o_.scheme == "mixed" ? "--scheme mixed measures each weight on texts"
+                        : o_.scheme == "all"   ? "--scheme all has types that look at texts"
                         : o_.smooth            ? "--smooth looks at activations on texts"
                         : o_.correct_biases    ? "--bias-correction takes means over texts"
                                                : nullptr;
@@ -162,6 +187,13 @@ class QuantizeRun {
     return {};
   }
 
+  Result<Graph> WithFixedScales(const Graph& graph) {
+    TRY(const auto statistics, Observe());
+    report_["calibration_method"] = o_.method;
+    return compress::WithInputScales(graph, statistics, *compress::RangeMethodFromName(o_.method),
+                                     o_.percentile);
+  }
+
   // Everything that can be, in the way that was asked for.
   Result<Graph> Quantized() {
     TRY(Graph graph, WeightOnly() ? WeightsByGroup(model_.graph, Groups())
@@ -172,10 +204,7 @@ class QuantizeRun {
       report_["group"] = o_.group;
     }
     if (Static()) {
-      TRY(const auto statistics, Observe());
-      graph = compress::WithInputScales(graph, statistics,
-                                        *compress::RangeMethodFromName(o_.method), o_.percentile);
-      report_["calibration_method"] = o_.method;
+      TRY(graph, WithFixedScales(graph));
     }
     if (o_.correct_biases) {
       TRY(graph, compress::CorrectBiases(model_, graph, examples_, o_.options.timing.threads,
@@ -267,7 +296,60 @@ class QuantizeRun {
     return Take(quantized, after, row, time, groups);
   }
 
+  // The fastest and the smallest of the types that keep to the limit; none may.
+  void MarkSweetSpots() {
+    const Json* fastest = nullptr;
+    const Json* smallest = nullptr;
+    for (const Json& row : report_["types"]) {
+      if (before_ - row["score"].get<double>() > o_.options.max_drop) continue;
+      if (fastest == nullptr || row["speedup"] > (*fastest)["speedup"]) fastest = &row;
+      if (smallest == nullptr || row["weight_bytes"] < (*smallest)["weight_bytes"]) smallest = &row;
+    }
+    report_["sweet_spots"] = Json::object();
+    if (fastest == nullptr) return;
+    report_["sweet_spots"] = {{"speed", (*fastest)["type"]}, {"size", (*smallest)["type"]}};
+  }
+
+  // Each type on its own and the mixed model, and the best of them by --goal.
+  Status EveryType(const Graph& int8) {
+    TRY(Graph half, RunPass(*FindPass("weights_to_f16"), model_.graph));
+    TRY(Graph fixed, WithFixedScales(int8));
+    TRY(Graph groups8, WeightsByGroup(model_.graph, {DType::kI8Group, o_.group}));
+    TRY(Graph groups4, WeightsByGroup(model_.graph, {DType::kI4Group, o_.group}));
+    std::vector<std::pair<std::string, Graph>> types;
+    types.emplace_back("float16", std::move(half));
+    types.emplace_back("int8, static", std::move(fixed));
+    types.emplace_back("int8 by group", std::move(groups8));
+    types.emplace_back("int4 by group", std::move(groups4));
+    TRY(const compress::PrecisionPlan plan, ChooseMixed(int8));  // adds rows, the original's first
+    for (const auto& [name, graph] : types) {
+      TRY(const double score, Score(graph));
+      TRY(const Speedup time, MeasureSpeedup(Original(), graph, o_.options.timing));
+      AddType(name, score, graph, time, false);
+    }
+    MarkSweetSpots();
+    if (report_["sweet_spots"].empty()) {
+      return Error(ErrorCode::kLimitNotMet,
+                   "no type keeps to --max-drop " + FormatNumber("%g", o_.options.max_drop));
+    }
+    const std::string chosen = report_["sweet_spots"][o_.goal == "size" ? "size" : "speed"];
+    report_["chosen"] = chosen;
+    if (chosen == "as it was")
+      Note("no other type keeps to --max-drop and gains: the model is written as it was");
+    if (chosen == "all int8") model_.graph = int8;
+    if (chosen == "mixed") model_.graph = plan.graph;
+    for (auto& [name, graph] : types) {
+      if (name == chosen) model_.graph = std::move(graph);
+    }
+    return {};
+  }
+
   Status Mixed(const Graph& quantized) {
+    TRY(const compress::PrecisionPlan plan, ChooseMixed(quantized));
+    return Take(plan.graph, plan.score, "mixed", plan.mixed, plan.groups);
+  }
+
+  Result<compress::PrecisionPlan> ChooseMixed(const Graph& quantized) {
     o_.options.only_where_faster = o_.goal == "speed";
     Graph smaller;
     if (o_.goal == "size") {
@@ -300,7 +382,7 @@ class QuantizeRun {
     if (plan.replaced) {
       Note("the mixed model was measured to be slower than one of one type, which is taken");
     }
-    return Take(plan.graph, plan.score, "mixed", plan.mixed, plan.groups);
+    return plan;
   }
 
   Result<compress::OutputDistance> Distance() const {
@@ -311,6 +393,14 @@ class QuantizeRun {
     Model model = model_;
     model.graph = original_;
     return model;
+  }
+
+  std::string Mark(const std::string& type) const {
+    if (report_["types"].size() < 3 || report_["sweet_spots"].empty()) return "";
+    const bool fastest = report_["sweet_spots"]["speed"] == type;
+    const bool smallest = report_["sweet_spots"]["size"] == type;
+    if (fastest && smallest) return "  fastest and smallest within the limit";
+    return fastest ? "  fastest within the limit" : smallest ? "  smallest within the limit" : "";
   }
 
   std::string Human() const {
@@ -326,7 +416,7 @@ class QuantizeRun {
       text += name + pad(FormatNumber("%.4f", row["score"]), wide) +
               pad(FormatNumber("%.2f", row["weight_bytes"].get<double>() / (1 << 20)), 10) +
               pad(FormatNumber("%.3f", row["p50_ms"]), 10) +
-              pad(FormatNumber("%.2fx", row["speedup"]), 8) + "\n";
+              pad(FormatNumber("%.2fx", row["speedup"]), 8) + Mark(row["type"]) + "\n";
     }
     if (report_.contains("groups")) {
       std::map<std::string, size_t> types;
@@ -361,8 +451,9 @@ Action SetupQuantize(CLI::App& app) {
          "--scheme", o.scheme,
          "mixed: int8 where it pays and does not cost the answers; dynamic: int8 "
          "everywhere; static: with activation scales fixed on --calib; weight-only: int4 or "
-         "int8 by group, activations stay float")
-      ->check(CLI::IsMember({"dynamic", "static", "mixed", "weight-only"}))
+         "int8 by group, activations stay float; all: measures every type and writes the best by "
+         "--goal")
+      ->check(CLI::IsMember({"dynamic", "static", "mixed", "weight-only", "all"}))
       ->capture_default_str();
   app.add_option("--bits", o.bits, "of weight-only: 4 or 8")
       ->check(CLI::IsMember({4, 8}))
@@ -372,7 +463,7 @@ Action SetupQuantize(CLI::App& app) {
       ->capture_default_str();
   app.add_option(
          "--goal", o.goal,
-         "of mixed: speed, int8 where it is faster here; size, wherever the limit allows, and "
+         "of mixed and all: speed, what is faster here; size, wherever the limit allows, and "
          "int4 tables of words")
       ->check(CLI::IsMember({"speed", "size"}))
       ->capture_default_str();
@@ -416,6 +507,11 @@ Action SetupQuantize(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--seed", o.calibration.seed, "of the choice of calibration texts")
       ->capture_default_str();
+  app.add_option("--report", o.report,
+                 "write the table and charts of score by time and size into this .html file");
+  app.add_option(
+      "--charts", o.charts,
+      "of --report: folder of the npm package uplot, whose charts are put into the page");
   app.add_flag("--force", o.force, "write the model even if it misses a limit");
   app.add_flag("--json", o.json, "what was measured as one JSON document");
   return [call] { return QuantizeRun(*call).Execute(); };

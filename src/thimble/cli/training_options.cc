@@ -133,6 +133,12 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
       ->capture_default_str();
   run->add_option("--device", call.device, "cpu, or cuda where libtorch has it")
       ->capture_default_str();
+  run->add_option(
+         "--precision", call.precision,
+         "what matrices are multiplied in: f32; bf16; auto, bf16 where it is measured to be "
+         "faster here")
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}))
+      ->capture_default_str();
   run->add_option("--checkpoint-every", call.trainer.checkpoint_seconds,
                   "seconds between checkpoints")
       ->capture_default_str();

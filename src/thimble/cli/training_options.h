@@ -24,7 +24,7 @@ namespace thimble::cli {
 struct TrainingCall {
   std::string train, valid, test, output, task, pool, schedule = "linear", metric, weights;
   std::string text_column, label_column;
-  std::string device = "cpu", class_weights = "none";
+  std::string device = "cpu", precision = "f32", class_weights = "none";
   train::StartOptions start;
   train::TrainerOptions trainer;
   train::TaskLossOptions loss;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "thimble/base/file.h"
+#include "thimble/base/format.h"
 #include "thimble/base/sha256.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/ranks.h"
@@ -128,6 +129,7 @@ class Run {
       TRY(o_.trainer.augment,
           TokenDropout(o_.token_dropout, SpecialIds(model_.tokenizer), model_.task));
     }
+    TRY_VOID(ChoosePrecision());
     TRY_VOID(Fingerprint(examples));
 
     UsageMeter meter(o_.energy);  // of ranks other than 0; rank 0's is the console's
@@ -233,6 +235,28 @@ class Run {
     if (IsMain()) TRY_VOID(AtomicFile::Create(o_.output));
     return {};
   }
+
+  // Rank 0 decides for all.
+  Status ChoosePrecision() {
+    bool rounded = o_.precision == "bf16";
+    if (o_.precision == "auto" && IsMain()) {
+      const Result<PrecisionTimes> times =
+          MeasurePrecisions(model_.graph, o_.trainer.executor.device);
+      rounded = times.has_value() && times->float32 >= kLeastGain * times->bfloat16;
+      const std::string why =
+          times.has_value()
+              ? "matrices take " + FormatNumber("%.3g ms", 1e3 * times->float32) + " in float32, " +
+                    FormatNumber("%.3g ms", 1e3 * times->bfloat16) + " in bfloat16"
+              : times.error().message();
+      Note("--precision auto: " + why + "; training in " + (rounded ? "bfloat16" : "float32"));
+    }
+    std::byte decided[] = {std::byte{rounded}};
+    TRY_VOID(ranks_.Broadcast(decided));
+    if (decided[0] != std::byte{0}) o_.trainer.executor.precision = Precision::kBFloat16;
+    return {};
+  }
+
+  bool Rounded() const { return o_.trainer.executor.precision == Precision::kBFloat16; }
 
   // Puts the adapter beside the model, of which everything but the head is frozen from then on.
   Status StartAdapter(std::optional<Model> base) {
@@ -439,6 +463,7 @@ class Run {
                    {"class_weights", o_.class_weights},
                    {"pool", o_.pool},
                    {"max_length", o_.max_length},
+                   {"precision", Rounded() ? "bf16" : "f32"},
                    {"seed", t.seed}};
     if (base_.has_value()) {
       recipe["adapter"] = {{"rank", *o_.adapter_rank},

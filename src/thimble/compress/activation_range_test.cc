@@ -9,15 +9,9 @@
 #include "thimble/compress/test_model.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/passes/passes.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
-
-// On a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
-
-const ProgressFn kQuiet = [](double) { return Status(); };
 
 MagnitudeHistogram HistogramOf(const std::vector<float>& values) {
   float largest = 0;

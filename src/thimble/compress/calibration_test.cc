@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-Model SmallModel(Task task, std::vector<std::string> labels) {
+Model TaskModel(Task task, std::vector<std::string> labels) {
   Model model;
   model.task = task;
   model.graph = train::SmallBert(task, std::max<int64_t>(1, static_cast<int64_t>(labels.size())));
@@ -25,7 +25,7 @@ Model SmallModel(Task task, std::vector<std::string> labels) {
   return model;
 }
 
-Model Sentiment() { return SmallModel(Task::kSingleLabel, {"neg", "pos"}); }
+Model Sentiment() { return TaskModel(Task::kSingleLabel, {"neg", "pos"}); }
 
 // Rows "good film<i> <label>"; every text is different.
 std::string Rows(size_t count, const std::string& negative, const std::string& positive) {
@@ -70,7 +70,7 @@ TEST(ReadCalibration, TakesPlainText) {
   EXPECT_EQ(read->size(), 80u);
   // A model without labels reads the texts of any data set.
   const std::string rows = folder.Write("rows.tsv", Rows(40, "a", "b"));
-  const auto features = ReadCalibration(rows, SmallModel(Task::kFeatures, {}), {});
+  const auto features = ReadCalibration(rows, TaskModel(Task::kFeatures, {}), {});
   ASSERT_TRUE(features.has_value()) << features.error().message();
   EXPECT_EQ(features->size(), 40u);
 }
@@ -85,7 +85,7 @@ TEST(ReadCalibration, SaysWhatWouldDo) {
                 ": its label \"ham\" is none of the model's, which has \"neg\", \"pos\"; give data "
                 "of the model's task");
   EXPECT_THAT(ErrorOf(folder.Write("words.tsv", Rows(40, "neg", "pos")),
-                      SmallModel(Task::kRegression, {"score"})),
+                      TaskModel(Task::kRegression, {"score"})),
               HasSubstr("the model's task is regression"));
   EXPECT_THAT(ErrorOf(folder.Path("none.tsv"), Sentiment()), HasSubstr("none.tsv"));
 }

@@ -7,20 +7,17 @@
 #include <nlohmann/json.hpp>
 
 #include "thimble/base/random.h"
+#include "thimble/compress/test_model.h"
 #include "thimble/compress/torch_tensor.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/models/architecture.h"
 #include "thimble/passes/passes.h"
 #include "thimble/train/initializer.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
 
 using testing::HasSubstr;
-
-// Matrices are small, and on a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 constexpr const char* kConfigs[] = {
     R"({"model_type":"bert","vocab_size":40,"hidden_size":16,"num_hidden_layers":2,"num_attention_heads":2,

@@ -3,13 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "thimble/compress/test_model.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
-
-// On a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 // By the plain references, one text after another.
 at::Tensor ReferenceGram(const Graph& graph, size_t node,
@@ -57,8 +53,6 @@ size_t NodeOf(const Graph& graph, std::string_view name) {
   while (graph.nodes[i].name != name) ++i;
   return i;
 }
-
-const ProgressFn kQuiet = [](double) { return Status(); };
 
 std::vector<Gram> Visit(const Graph& graph, const std::vector<std::vector<size_t>>& groups,
                         const std::vector<train::TrainingExample>& examples,

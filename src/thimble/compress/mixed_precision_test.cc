@@ -6,13 +6,9 @@
 #include "thimble/compress/test_model.h"
 #include "thimble/passes/passes.h"
 #include "thimble/passes/weights_by_group.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
-
-// On a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 DType TypeOf(const Graph& graph, const std::string& node) {
   return graph.FindNode(node)->weights[0].tensor.dtype();

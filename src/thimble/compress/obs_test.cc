@@ -7,15 +7,12 @@
 #include <numeric>
 
 #include "thimble/base/random.h"
-#include "thimble/train/libraries.h"
+#include "thimble/compress/test_model.h"
 
 namespace thimble::compress {
 namespace {
 
 using testing::ElementsAre;
-
-// Matrices are small, and on a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 at::Tensor RandomMatrix(int64_t rows, int64_t columns, uint64_t seed) {
   Random random(seed);

@@ -5,26 +5,14 @@
 
 #include "thimble/compress/test_model.h"
 #include "thimble/passes/shrink.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
 
-// On a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
-
 using testing::HasSubstr;
 
-const ProgressFn kQuiet = [](double) { return Status(); };
-
 // Wide enough that pruning saves time.
-Model WideModel() {
-  const auto config = nlohmann::json::parse(
-      R"({"model_type":"bert","vocab_size":40,"hidden_size":64,"num_hidden_layers":2,
-          "num_attention_heads":4,"intermediate_size":256,"max_position_embeddings":32})");
-  train::RandomWeights weights(1, 0.1);
-  return SmallModel(*BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights));
-}
+Model WideModel() { return TwoLayerModel(64, 256); }
 
 // Few, short timings: what is tested is not time.
 PruneOptions Quick(PruneMethod method) {

@@ -4,13 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "thimble/compress/test_model.h"
-#include "thimble/train/libraries.h"
 
 namespace thimble::compress {
 namespace {
-
-// On a busy machine threads that wait for each other take minutes.
-[[maybe_unused]] const bool kOneThread = (train::UseOneThreadPerCall(), true);
 
 using testing::HasSubstr;
 
@@ -31,14 +27,6 @@ LatencyTable TableOf(const Model& model) {
   table.dense = table.fixed;
   for (const std::vector<double>& seconds : table.seconds) table.dense += seconds[0];
   return table;
-}
-
-Model TwoLayers() {
-  const auto config = nlohmann::json::parse(
-      R"({"model_type":"bert","vocab_size":40,"hidden_size":32,"num_hidden_layers":2,
-          "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":32})");
-  train::RandomWeights weights(1, 0.1);
-  return SmallModel(*BuildGraph(config, {.task = Task::kSingleLabel, .labels = 3}, weights));
 }
 
 const TimingOptions kShort = {.tokens = 16, .rounds = 1, .seconds_per_time = 1e-5};
@@ -70,7 +58,7 @@ TEST(SpeedupTarget, TheBudgetMovesTowardsThePromise) {
 }
 
 TEST(SizesForSpeedup, FitTheBudgetAndFallAlike) {
-  const Model model = TwoLayers();
+  const Model model = TwoLayerModel(32, 64);
   const LatencyTable table = TableOf(model);  // dense: 2 + 4 * 4
   const Result<UniformSizes> sizes = SizesForSpeedup(model, table, 1.8, kAnySlack, 1, kShort);
   ASSERT_TRUE(sizes.has_value()) << sizes.error().message();
@@ -83,7 +71,7 @@ TEST(SizesForSpeedup, FitTheBudgetAndFallAlike) {
 }
 
 TEST(SizesForSpeedup, AUnitOfEachStays) {
-  const Model model = TwoLayers();
+  const Model model = TwoLayerModel(32, 64);
   const LatencyTable table = TableOf(model);
   EXPECT_DOUBLE_EQ(LargestUniformSpeedup(table), 18.0 / 6);
   const Result<UniformSizes> least = SizesForSpeedup(model, table, 3, kAnySlack, 1, kShort);

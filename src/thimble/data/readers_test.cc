@@ -25,12 +25,12 @@ Dataset Read(std::string_view bytes, DatasetFormat format) {
   return Read(bytes, DatasetOptions{.format = format});
 }
 
-std::string ErrorOf(std::string_view bytes, DatasetOptions options) {
+std::string ErrorOfReading(std::string_view bytes, DatasetOptions options) {
   const Result<Dataset> data = ReadDatasetFromBytes(bytes, "data", options);
   return data.has_value() ? "no error" : data.error().message();
 }
-std::string ErrorOf(std::string_view bytes, DatasetFormat format) {
-  return ErrorOf(bytes, DatasetOptions{.format = format});
+std::string ErrorOfReading(std::string_view bytes, DatasetFormat format) {
+  return ErrorOfReading(bytes, DatasetOptions{.format = format});
 }
 
 std::vector<std::string> Texts(const Dataset& data) {
@@ -84,15 +84,16 @@ TEST(Tsv, ColumnsAsTheUserSays) {
   EXPECT_THAT(data.labels, ElementsAre("happy"));
   options.label_column = "humour";
   EXPECT_EQ(
-      ErrorOf(text, options),
+      ErrorOfReading(text, options),
       "data: there is no column \"humour\"; there are: \"topic\", \"body\", \"label\", \"mood\"");
 }
 
 TEST(Tsv, FilesWithoutTheColumns) {
-  EXPECT_THAT(ErrorOf("a\tb\n1\t2\n", kTsv), HasSubstr("data: no column is called text"));
-  EXPECT_THAT(ErrorOf("text\tb\n1\t2\n", kTsv), HasSubstr("data: no column is called label"));
-  EXPECT_THAT(ErrorOf("", kTsv), HasSubstr("data: the file is empty"));
-  EXPECT_EQ(ErrorOf("text\tlabel\n", kTsv), "data: there are no rows");
+  EXPECT_THAT(ErrorOfReading("a\tb\n1\t2\n", kTsv), HasSubstr("data: no column is called text"));
+  EXPECT_THAT(ErrorOfReading("text\tb\n1\t2\n", kTsv),
+              HasSubstr("data: no column is called label"));
+  EXPECT_THAT(ErrorOfReading("", kTsv), HasSubstr("data: the file is empty"));
+  EXPECT_EQ(ErrorOfReading("text\tlabel\n", kTsv), "data: there are no rows");
 }
 
 TEST(Tsv, BadRowsAreSkippedAndCounted) {
@@ -116,25 +117,27 @@ TEST(Tsv, BadRowsAreSkippedAndCounted) {
 
 TEST(Tsv, StrictModeStopsAtTheFirst) {
   const DatasetOptions strict{.format = kTsv, .strict = true};
-  EXPECT_EQ(ErrorOf("text\tlabel\na\tx\nb\n", strict), "data: line 3: 1 column, the header has 2");
-  EXPECT_EQ(ErrorOf("text\tlabel\na\t\n", strict), "data: line 2: there is no label");
-  EXPECT_EQ(ErrorOf("text\tlabel\na\tx\n", strict), "no error");
+  EXPECT_EQ(ErrorOfReading("text\tlabel\na\tx\nb\n", strict),
+            "data: line 3: 1 column, the header has 2");
+  EXPECT_EQ(ErrorOfReading("text\tlabel\na\t\n", strict), "data: line 2: there is no label");
+  EXPECT_EQ(ErrorOfReading("text\tlabel\na\tx\n", strict), "no error");
 }
 
 TEST(Tsv, NothingUsableIsAnError) {
-  EXPECT_EQ(ErrorOf("text\tlabel\na\nb\n", kTsv),
+  EXPECT_EQ(ErrorOfReading("text\tlabel\na\nb\n", kTsv),
             "data: none of 2 rows can be used (line 2: 1 column, the header has 2)");
 }
 
 TEST(Tsv, HugeLines) {
   const std::string big(LineStream::kMaxLineBytes + 100'000, 'x');
-  EXPECT_THAT(ErrorOf("text\tlabel\n" + big, kTsv), HasSubstr("line 2: is longer than 64 MiB"));
+  EXPECT_THAT(ErrorOfReading("text\tlabel\n" + big, kTsv),
+              HasSubstr("line 2: is longer than 64 MiB"));
   const std::string large(1 << 20, 'x');
   EXPECT_EQ(Read("text\tlabel\n" + large + "\ty\n", kTsv).examples[0].text.size(), large.size());
 }
 
 TEST(Tsv, Utf16IsRefused) {
-  EXPECT_EQ(ErrorOf(std::string("\xFF\xFEt\0e\0", 6), kTsv),
+  EXPECT_EQ(ErrorOfReading(std::string("\xFF\xFEt\0e\0", 6), kTsv),
             "data: line 1: the file is UTF-16; save it as UTF-8");
 }
 
@@ -152,7 +155,7 @@ TEST(GzipData, EveryTruncationIsOneError) {
   for (int i = 0; i < 200; ++i) text += "row " + std::to_string(i * i) + "\tx\n";
   const std::string whole = Gzip(text);
   for (size_t bytes = 2; bytes < whole.size(); ++bytes) {
-    const std::string error = ErrorOf(whole.substr(0, bytes), kTsv);
+    const std::string error = ErrorOfReading(whole.substr(0, bytes), kTsv);
     ASSERT_THAT(error, HasSubstr("is cut off: its gzip data ends early")) << bytes;
     ASSERT_THAT(error, HasSubstr("data: line ")) << bytes;
   }
@@ -162,8 +165,8 @@ TEST(GzipData, EveryTruncationIsOneError) {
 TEST(GzipData, DamageIsTold) {
   std::string bytes = Gzip("text\tlabel\na\tx\n");
   bytes[bytes.size() - 6] ^= 1;  // in the checksum
-  EXPECT_THAT(ErrorOf(bytes, kTsv), HasSubstr("its gzip data is damaged"));
-  EXPECT_THAT(ErrorOf(Gzip("text\tlabel\na\tx\n") + "more", kTsv),
+  EXPECT_THAT(ErrorOfReading(bytes, kTsv), HasSubstr("its gzip data is damaged"));
+  EXPECT_THAT(ErrorOfReading(Gzip("text\tlabel\na\tx\n") + "more", kTsv),
               HasSubstr("gzip data is damaged"));
 }
 
@@ -172,7 +175,7 @@ TEST(GzipData, BombsAreRefused) {
   for (int i = 0; i < 80; ++i) text += std::string(size_t{1} << 20, 'x') + "\ty\n";
   const std::string bomb = Gzip(text);
   EXPECT_LT(bomb.size(), size_t{1} << 18);
-  EXPECT_THAT(ErrorOf(bomb, kTsv), HasSubstr("grows more than 200 times"));
+  EXPECT_THAT(ErrorOfReading(bomb, kTsv), HasSubstr("grows more than 200 times"));
 }
 
 // --- CSV
@@ -188,7 +191,7 @@ TEST(Csv, QuotesCommasAndLinesInside) {
 }
 
 TEST(Csv, AQuoteThatIsNotClosed) {
-  EXPECT_EQ(ErrorOf("text,label\na,x\n\"b,x\nc,x\n", kCsv),
+  EXPECT_EQ(ErrorOfReading("text,label\na,x\n\"b,x\nc,x\n", kCsv),
             "data: line 3: a quote begins here that is not closed before the file ends");
 }
 
@@ -342,14 +345,14 @@ TEST(Squad, AsPublished) {
 
 TEST(Squad, EveryTruncationIsOneError) {
   for (size_t bytes = 0; bytes < kSquadDocument.size(); ++bytes) {
-    ASSERT_THAT(ErrorOf(kSquadDocument.substr(0, bytes), kSquad),
+    ASSERT_THAT(ErrorOfReading(kSquadDocument.substr(0, bytes), kSquad),
                 HasSubstr("data: is not valid JSON"));
   }
 }
 
 TEST(Squad, OtherDocuments) {
-  EXPECT_THAT(ErrorOf("{}", kSquad), HasSubstr("neither SQuAD's JSON"));
-  EXPECT_THAT(ErrorOf(R"({"data": [{"paragraphs": [{"qas": []}]}]})", kSquad),
+  EXPECT_THAT(ErrorOfReading("{}", kSquad), HasSubstr("neither SQuAD's JSON"));
+  EXPECT_THAT(ErrorOfReading(R"({"data": [{"paragraphs": [{"qas": []}]}]})", kSquad),
               HasSubstr("article 1: a paragraph has no \"context\""));
   EXPECT_THAT(Texts(Read(R"([{"text": "a", "label": 0}, {"text": "b", "label": 1}])", kSquad)),
               ElementsAre("a", "b"));

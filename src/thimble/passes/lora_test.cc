@@ -66,7 +66,7 @@ Graph Adapted(const Graph& graph, const LoraOptions& options) {
   return *std::move(result);
 }
 
-Graph Apply(std::string_view pass, const Graph& graph) {
+Graph ApplyLora(std::string_view pass, const Graph& graph) {
   Result<Graph> result = RunPass(*FindPass(pass), graph);
   EXPECT_TRUE(result.has_value()) << result.error().message();
   return *std::move(result);
@@ -198,7 +198,7 @@ constexpr double kTolerance = 7 * 20 * 4 / 16777216.0;
 TEST(MergeLora, ComputesTheSameInOneMatrix) {
   const Graph base = SmallGraph();
   const Graph adapted = Trained(Adapted(base, {.rank = 3, .targets = {"all"}}));
-  const Graph merged = Apply("merge_lora", adapted);
+  const Graph merged = ApplyLora("merge_lora", adapted);
   EXPECT_EQ(Print(merged), Print(base));
   double scale = 0;
   for (const ReferenceValue& value : Values(adapted)) {
@@ -214,11 +214,11 @@ TEST(MergeLora, ComputesTheSameInOneMatrix) {
 
 TEST(MergeLora, KeepsPanels) {
   Graph graph = Trained(Adapted(SmallGraph(), {.rank = 2, .targets = {"all"}}));
-  const Graph rows = Apply("merge_lora", graph);
+  const Graph rows = ApplyLora("merge_lora", graph);
   for (Node& node : graph.nodes) {
     if (node.op == OpKind::kLinear) node.weights[0].tensor = PackPanels(node.weights[0].tensor);
   }
-  const Graph panels = Apply("merge_lora", graph);
+  const Graph panels = ApplyLora("merge_lora", graph);
   for (const Node& node : panels.nodes) {
     if (node.op != OpKind::kLinear) continue;
     EXPECT_EQ(node.weights[0].tensor.layout(), Layout::kPanels);
@@ -228,11 +228,11 @@ TEST(MergeLora, KeepsPanels) {
 }
 
 TEST(MergeLora, WidensHalvesAndRefusesInt8) {
-  const Graph halves = Apply("weights_to_f16", SmallGraph());
-  const Graph merged = Apply("merge_lora", Trained(Adapted(halves, {.rank = 2})));
+  const Graph halves = ApplyLora("weights_to_f16", SmallGraph());
+  const Graph merged = ApplyLora("merge_lora", Trained(Adapted(halves, {.rank = 2})));
   EXPECT_EQ(merged.FindNode("layer.0.q")->weights[0].tensor.dtype(), DType::kF32);
   EXPECT_EQ(merged.FindNode("layer.0.k")->weights[0].tensor.dtype(), DType::kF16);
-  const Graph int8 = Adapted(Apply("weights_to_int8", SmallGraph()), {.rank = 2});
+  const Graph int8 = Adapted(ApplyLora("weights_to_int8", SmallGraph()), {.rank = 2});
   const Result<Graph> refused = MergeLora(int8);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), ErrorCode::kUnsupported);
@@ -248,7 +248,7 @@ TEST(MergeLora, KeepsTies) {
   };
   ASSERT_THAT(Targets(adapted), ElementsAre("layer.0.q", "layer.1.q"));
   EXPECT_TRUE(weight(adapted, "layer.0.q.lora_A").SameAs(weight(adapted, "layer.1.q.lora_A")));
-  const Graph merged = Apply("merge_lora", adapted);
+  const Graph merged = ApplyLora("merge_lora", adapted);
   EXPECT_TRUE(weight(merged, "layer.0.q").SameAs(weight(merged, "layer.1.q")));
   EXPECT_EQ(ComputeCost(merged, {}).parameters, ComputeCost(base, {}).parameters);
 }
@@ -256,7 +256,7 @@ TEST(MergeLora, KeepsTies) {
 TEST(RemoveLora, GivesTheBaseBack) {
   const Graph base = SmallGraph();
   const Graph removed =
-      Apply("remove_lora", Trained(Adapted(base, {.rank = 3, .targets = {"all"}})));
+      ApplyLora("remove_lora", Trained(Adapted(base, {.rank = 3, .targets = {"all"}})));
   EXPECT_EQ(Print(removed), Print(base));
   for (size_t n = 0; n < base.nodes.size(); ++n) {
     for (size_t w = 0; w < base.nodes[n].weights.size(); ++w) {
@@ -284,7 +284,7 @@ TEST(FindLora, LeavesAloneWhatOnlyLooksLikeOne) {
   for (const Graph* graph : {&read_twice, &other_input, &swapped, &biased, &renamed}) {
     EXPECT_EQ(found(*graph), 0u) << Print(*graph);
   }
-  EXPECT_EQ(Print(Apply("remove_lora", read_twice)), Print(read_twice));
+  EXPECT_EQ(Print(ApplyLora("remove_lora", read_twice)), Print(read_twice));
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ std::string Inside(std::string text) {
 
 }  // namespace
 
-Status WriteHtmlReport(const nlohmann::ordered_json& report, const std::string& charts,
-                       const std::string& path) {
+Status WriteHtmlReport(ReportKind kind, const nlohmann::ordered_json& report,
+                       const std::string& charts, const std::string& path) {
   TRY(AtomicFile file, AtomicFile::Create(path));
   TRY_VOID(file.Append(kReportHead));
   TRY_VOID(file.Append("<style>\n"));
@@ -41,7 +41,9 @@ Status WriteHtmlReport(const nlohmann::ordered_json& report, const std::string& 
     TRY_VOID(file.Append("<script>\n/* uPlot\n" + Inside(std::move(licence)) + "*/\n" +
                          Inside(std::move(script)) + "</script>\n"));
   }
-  TRY_VOID(file.Append("<script>\n" + std::string(kReportScript) + "</script>\n"));
+  TRY_VOID(file.Append("<script>\n" + std::string(kReportTools) +
+                       std::string(kind == ReportKind::kTypes ? kTypesReport : kCompressionReport) +
+                       "</script>\n"));
   return file.Commit();
 }
 

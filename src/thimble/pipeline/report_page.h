@@ -1,4 +1,5 @@
-// The page of report.html. Its script makes all tables and charts from the report, which stands in the page as JSON.
+// The pages of report.html. Their scripts make all tables and charts from the report, which stands in the page as JSON:
+// kReportTools is part of every page, then comes the script of one kind of report.
 #pragma once
 
 #include <string_view>
@@ -10,7 +11,7 @@ inline constexpr std::string_view kReportHead = R"page(<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Thimble: compression report</title>
+<title>Thimble: report</title>
 )page";
 
 inline constexpr std::string_view kReportStyle = R"page(
@@ -53,11 +54,9 @@ inline constexpr std::string_view kReportBody = R"page(
 <main id="page"></main>
 )page";
 
-inline constexpr std::string_view kReportScript = R"page('use strict';
+inline constexpr std::string_view kReportTools = R"page('use strict';
 const report = JSON.parse(document.getElementById('report').textContent);
 const page = document.getElementById('page');
-const chosen = report.passes[report.chosen];
-const result = chosen.result, reference = chosen.reference;
 
 // Text is set as text: labels and paths come from files.
 function make(tag, content = [], attributes = {}) {
@@ -81,10 +80,114 @@ function section(title, text, ...content) {
   page.append(make('section', [make('h2', title), text ? make('p', text) : null, ...content]));
 }
 
+const card = (value, what, kind = '') => make('div', [make('b', value, {class: kind}), make('span', what)], {class: 'card'});
+const bar = share => make('div', make('i', [], {style: `width: ${Math.min(100, 100 * share)}%`}), {class: 'bar'});
+
+// Of no other model that is both better and lower in `cost`.
+const onFront = (model, all, cost) => !all.some(o => o !== model && o.score >= model.score && o[cost] <= model[cost] &&
+                                                     (o.score > model.score || o[cost] < model[cost]));
+
+// Scores by milliseconds and by MiB, with `list` for those who would rather read. A model: {score, p50_ms, sizeKey, kind, name};
+// kinds: [name of a kind, colour, size of its points]; name is written beside the point where it is there.
+function scatters(title, text, models, sizeKey, kinds, metric, list) {
+  if (typeof uPlot === 'undefined') {
+    section(title, text + ' Charts are left out: the library uPlot was not there (--charts).', list);
+    return;
+  }
+  const charts = make('div', [], {class: 'charts'});
+  section(title, text, charts, make('details', [make('summary', 'As a table'), list]));
+  const drawAll = () => {
+    // Both places first: a chart is as wide as its place is when it is drawn.
+    const places = ['milliseconds', 'MiB'].map(unit => make('figure', make('figcaption', `${metric} by ${unit}`)));
+    charts.replaceChildren(...places);
+    scatter(places[0], models, 'p50_ms', 'milliseconds', v => v, kinds);
+    scatter(places[1], models, sizeKey, 'MiB', v => v / 1048576, kinds);
+  };
+  drawAll();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
+}
+
+function scatter(holder, models, cost, unit, scale, kinds) {
+  const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const sorted = [...models].sort((a, b) => a[cost] - b[cost]);
+  const pick = test => sorted.map(m => test(m) ? m.score : null);
+  const points = (label, name, size) => ({label, stroke: color(name), fill: color(name), paths: () => null,
+    points: {show: true, size, fill: color(name), stroke: color(name)}});
+  const axis = {stroke: color('--soft'), grid: {stroke: color('--line'), width: 1}, ticks: {stroke: color('--line'), width: 1}};
+  const room = (low, high) => { const r = Math.max((high - low) * 0.1, Math.abs(high) * 0.01); return [low - r, high + r]; };
+  // The canvas has more pixels than the page where the screen has. A name stands where it hides no other: beside its point, else
+  // farther above or below.
+  const names = u => {
+    const pixel = devicePixelRatio, at = m => [u.valToPos(scale(m[cost]), 'x', true), u.valToPos(m.score, 'y', true)];
+    const taken = sorted.map(at).map(([x, y]) => [x - 5 * pixel, y - 5 * pixel, x + 5 * pixel, y + 5 * pixel]);
+    const free = box => !taken.some(o => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3]);
+    u.ctx.font = `${12 * pixel}px system-ui, sans-serif`;
+    u.ctx.fillStyle = color('--ink');
+    u.ctx.textAlign = 'left';
+    for (const m of sorted.filter(m => m.name)) {
+      const [x, y] = at(m), width = u.ctx.measureText(m.name).width;
+      const places = [0, -16, 16, -32, 32, -48, 48].flatMap(down => [x + 9 * pixel, x - 9 * pixel - width].map(left =>
+        [left, y + (down - 8) * pixel, left + width, y + (down + 8) * pixel]));
+      const inside = box => box[0] >= u.bbox.left && box[2] <= u.bbox.left + u.bbox.width;
+      const place = places.find(box => inside(box) && free(box)) || places[0];
+      taken.push(place);
+      u.ctx.fillText(m.name, place[0], place[3] - 4 * pixel);
+    }
+  };
+  new uPlot({
+    width: holder.clientWidth || 480, height: 300,
+    scales: {x: {time: false, range: (u, low, high) => [0, high * 1.08]}, y: {range: (u, low, high) => room(low, high)}},
+    axes: [{...axis, label: unit, labelSize: 22}, {...axis, size: 62}],
+    cursor: {drag: {x: false, y: false}}, legend: {live: false}, hooks: {draw: [names]},
+    series: [{}, {label: 'front', stroke: color('--grey'), width: 1.5, dash: [5, 4], spanGaps: true, points: {show: false}},
+      ...kinds.map(kind => points(...kind))],
+  }, [sorted.map(m => scale(m[cost])), pick(m => onFront(m, models, cost)), ...kinds.map(([kind]) => pick(m => m.kind === kind))], holder);
+}
+
+// What `quantize` tried: bars of size and of time, the original's is full.
+function typesTable(r) {
+  const whole = r.types[0];
+  return table([['weights'], [r.metric || 'score', 1], ['MiB', 1], ['size'], ['ms', 1], ['time'], ['speed', 1]],
+    r.types.map(t => [t.type, number(t.score, 4), mib(t.weight_bytes), bar(t.weight_bytes / whole.weight_bytes),
+      number(t.p50_ms, 3), bar(t.p50_ms / whole.p50_ms), number(t.speedup, 2) + ' ×']));
+}
+
+function sensitivitySection(title, groups) {
+  section(title, 'What quantizing costs and brings, weight by weight: divergence of the outputs on calibration texts, ' +
+    'measured speedup of the model.', table([['weights'], ['divergence', 1], ['speed', 1], ['stored as']],
+    [...groups].sort((a, b) => b.loss - a.loss)
+      .map(g => [g.nodes.join(', '), g.loss.toExponential(2), number(g.speedup, 3) + ' ×', g.type])));
+}
+)page";
+
+// Of `thimble quantize`.
+inline constexpr std::string_view kTypesReport = R"page(
+const before = report.types[0], spots = report.sweet_spots || {};
+const within = t => before.score - t.score <= report.max_drop;
+page.append(make('h1', 'Types of weights'));
+page.append(make('p', `${report.model}, --scheme ${report.scheme}: ${report.seq} tokens × ${report.batch} on ${report.threads} thread(s), ${report.machine}`));
+const spot = (name, what) => {
+  const t = report.types.find(t => t.type === name);
+  return t ? card(name, `${what}: ${number(t.speedup, 2)} × as fast, ${number(before.weight_bytes / t.weight_bytes, 1)} × smaller, ` +
+    `${report.metric} ${number(t.score, 4)}`) : null;
+};
+page.append(make('div', [card(number(before.score, 4), `${report.metric} as it was; ${report.max_drop} may be lost`),
+  spot(spots.speed, 'fastest within the limit'), spot(spots.size, 'smallest within the limit')], {class: 'cards'}));
+const kind = t => t.type === spots.speed || t.type === spots.size ? 'sweet spot' : within(t) ? 'within the limit' : 'loses too much';
+scatters('Score, time and size', `Each type: ${report.metric} on the validation set, bytes of the weights, median time, measured in turns with the ` +
+  'original. On the front is what no other type beats in both.', report.types.map(t => ({...t, name: t.type, kind: kind(t)})), 'weight_bytes',
+  [['loses too much', '--grey', 8], ['within the limit', '--blue', 9], ['sweet spot', '--good', 13]], report.metric, typesTable(report));
+if (report.groups) sensitivitySection('Sensitivity', report.groups);
+)page";
+
+// Of `thimble compress`.
+inline constexpr std::string_view kCompressionReport = R"page(
+const chosen = report.passes[report.chosen];
+const result = chosen.result, reference = chosen.reference;
+
 function headline() {
   page.append(make('h1', 'Compression report'));
   page.append(make('p', `${report.recipe}, Thimble ${report.version}, ${report.machine}`));
-  const card = (value, what, kind = '') => make('div', [make('b', value, {class: kind}), make('span', what)], {class: 'card'});
   page.append(make('div', [
     card(report.limits_met ? 'met' : 'missed', 'limits of the recipe', report.limits_met ? 'good' : 'bad'),
     card(number(result.smaller, 1) + ' ×', `smaller: ${mib(reference.file_bytes)} to ${mib(result.file_bytes)} MiB`),
@@ -112,10 +215,6 @@ function models() {
   return [...seen.values()];
 }
 
-// Of no other model that is both better and lower in `cost`.
-const onFront = (model, all, cost) => !all.some(o => o !== model && o.score >= model.score && o[cost] <= model[cost] &&
-                                                     (o.score > model.score || o[cost] < model[cost]));
-
 function pareto() {
   const all = models();
   const rows = all.map(m => [m.step, mib(m.file_bytes), number(m.p50_ms, 3), number(m.score, 4),
@@ -125,40 +224,9 @@ function pareto() {
   const m = report.measure;
   const text = `Each model that was judged: ${report.metric} on the validation set, size of the file, median time of ${m.batch} × ${m.seq} ` +
     `tokens on ${m.threads} thread(s), each measured on its own. On the front is what no other model beats in both.`;
-  if (typeof uPlot === 'undefined') {
-    section('Accuracy, time and size', text + ' Charts are left out: the library uPlot was not there (--charts).', list);
-    return;
-  }
-  const charts = make('div', [], {class: 'charts'});
-  section('Accuracy, time and size', text, charts, make('details', [make('summary', 'As a table'), list]));
-  const drawAll = () => {
-    // Both places first: a chart is as wide as its place is when it is drawn.
-    const places = ['milliseconds', 'MiB'].map(unit => make('figure', make('figcaption', `${report.metric} by ${unit}`)));
-    charts.replaceChildren(...places);
-    chart(places[0], all, 'p50_ms', 'milliseconds', v => v);
-    chart(places[1], all, 'file_bytes', 'MiB', v => v / 1048576);
-  };
-  drawAll();
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
-}
-
-function chart(holder, all, cost, unit, scale) {
-  const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const sorted = [...all].sort((a, b) => a[cost] - b[cost]);
-  const pick = test => sorted.map(m => test(m) ? m.score : null);
-  const points = (label, name, size) => ({label, stroke: color(name), fill: color(name), paths: () => null,
-    points: {show: true, size, fill: color(name), stroke: color(name)}});
-  const axis = {stroke: color('--soft'), grid: {stroke: color('--line'), width: 1}, ticks: {stroke: color('--line'), width: 1}};
-  const room = (low, high) => { const r = Math.max((high - low) * 0.1, Math.abs(high) * 0.01); return [low - r, high + r]; };
-  new uPlot({
-    width: holder.clientWidth || 480, height: 300,
-    scales: {x: {time: false, range: (u, low, high) => [0, high * 1.08]}, y: {range: (u, low, high) => room(low, high)}},
-    axes: [{...axis, label: unit, labelSize: 22}, {...axis, size: 62}],
-    cursor: {drag: {x: false, y: false}}, legend: {live: false},
-    series: [{}, {label: 'front', stroke: color('--grey'), width: 1.5, dash: [5, 4], spanGaps: true, points: {show: false}},
-      points('rolled back', '--grey', 8), points('kept', '--blue', 9), points('the result', '--good', 13)],
-  }, [sorted.map(m => scale(m[cost])), pick(m => onFront(m, all, cost)), pick(m => !m.kept && m.sha256 !== result.sha256),
-    pick(m => m.kept && m.sha256 !== result.sha256), pick(m => m.sha256 === result.sha256)], holder);
+  const kind = m => m.sha256 === result.sha256 ? 'the result' : m.kept ? 'kept' : 'rolled back';
+  scatters('Accuracy, time and size', text, all.map(m => ({...m, name: '', kind: kind(m)})), 'file_bytes',
+    [['rolled back', '--grey', 8], ['kept', '--blue', 9], ['the result', '--good', 13]], report.metric, list);
 }
 
 function stepRows(pass) {
@@ -187,26 +255,20 @@ function layers() {
   const after = new Map(report.layers.result.map(n => [n.name, n]));
   const rows = report.layers.reference.filter(n => n.params > 0).map(n => {
     const left = after.get(n.name), share = left ? left.params / n.params : 0;
-    const bar = make('div', make('i', [], {style: `width: ${Math.min(100, 100 * share)}%`}), {class: 'bar'});
-    return [n.name, n.op || '', n.params.toLocaleString('en'), left ? left.params.toLocaleString('en') : make('span', 'gone', {class: 'soft'}), bar];
+    return [n.name, n.op || '', n.params.toLocaleString('en'), left ? left.params.toLocaleString('en') : make('span', 'gone', {class: 'soft'}), bar(share)];
   });
   section('What is left of each layer', 'Parameters of the first judged model and of the result, by the name of the layer. A student of ' +
     'another depth has fewer names; a factorized layer has two.',
     make('details', [make('summary', `${rows.length} layers`), table([['layer'], ['kind'], ['before', 1], ['after', 1], ['share']], rows)], {open: ''}));
 }
 
-// What `quantize` tried: bars of size and of time, the original's is full.
 function types() {
-  const bar = share => make('div', make('i', [], {style: `width: ${Math.min(100, 100 * share)}%`}), {class: 'bar'});
   for (const step of chosen.steps) {
     for (const attempt of step.attempts) {
       const r = attempt.result || {};
       if (!Array.isArray(r.types) || !r.types.length) continue;
-      const whole = r.types[0];
       section(`Types of weights: ${step.name}`, 'Each type that was tried, scored on the validation set and timed in turns with the original.',
-        table([['weights'], [r.metric || 'score', 1], ['MiB', 1], ['size'], ['ms', 1], ['time'], ['speed', 1]],
-          r.types.map(t => [t.type, number(t.score, 4), mib(t.weight_bytes), bar(t.weight_bytes / whole.weight_bytes),
-            number(t.p50_ms, 3), bar(t.p50_ms / whole.p50_ms), number(t.speedup, 2) + ' ×'])));
+        typesTable(r));
     }
   }
 }
@@ -214,13 +276,7 @@ function types() {
 function sensitivity() {
   for (const step of chosen.steps) {
     for (const attempt of step.attempts) {
-      const r = attempt.result || {};
-      if (Array.isArray(r.groups)) {
-        const groups = [...r.groups].sort((a, b) => b.loss - a.loss);
-        section(`Sensitivity: ${step.name}`, 'What quantizing costs and brings, weight by weight: divergence of the outputs on calibration texts, ' +
-          'measured speedup of the model.', table([['weights'], ['divergence', 1], ['speed', 1], ['stored as']],
-          groups.map(g => [g.nodes.join(', '), g.loss.toExponential(2), number(g.speedup, 3) + ' ×', g.type])));
-      }
+      if (Array.isArray((attempt.result || {}).groups)) sensitivitySection(`Sensitivity: ${step.name}`, attempt.result.groups);
     }
   }
 }

@@ -8,7 +8,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-TokenizerSpec Spec() {
+TokenizerSpec UnigramSpec() {
   TokenizerSpec spec;
   spec.kind = TokenizerKind::kUnigram;
   spec.pieces = {"?", "▁", "▁go", "a", "fi", "n", "f", "i"};
@@ -20,7 +20,7 @@ TokenizerSpec Spec() {
 }
 
 Encoding Encode(std::string_view text, const EncodeOptions& options = {}) {
-  return *UnigramTokenizer::Create(Spec())->Encode(text, options);
+  return *UnigramTokenizer::Create(UnigramSpec())->Encode(text, options);
 }
 
 TEST(UnigramTokenizer, MarksWordsAndPointsBack) {
@@ -50,8 +50,8 @@ TEST(UnigramTokenizer, CutsAndPads) {
   EXPECT_THAT(padded.ids, ElementsAre(1, 3, 0, 0));
   EXPECT_THAT(padded.attention_mask, ElementsAre(1, 1, 0, 0));
   EXPECT_THAT(padded.sequence, ElementsAre(0, 0, -1, -1));
-  const auto refused =
-      UnigramTokenizer::Create(Spec())->Encode("aaaaaa", {.truncation = Truncation::kOnlySecond});
+  const auto refused = UnigramTokenizer::Create(UnigramSpec())
+                           ->Encode("aaaaaa", {.truncation = Truncation::kOnlySecond});
   EXPECT_THAT(refused.error().message(), HasSubstr("second text"));
 }
 

@@ -13,7 +13,7 @@ Dataset Rows(Task task) {
   data.task = task;
   data.labels = {"a", "b", "c"};
   for (int i = 0; i < 8; ++i) {
-    Example row;
+    thimble::Example row;
     row.labels = {i < 6 ? 0 : 1};
     data.examples.push_back(row);
   }

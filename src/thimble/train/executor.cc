@@ -223,6 +223,7 @@ std::vector<at::Tensor> Executor::Execute(const Batch& batch, std::span<const Va
     if (node.op == OpKind::kLinear) inputs[0] = RoundedInput(i, inputs[0]);
     OpCall call{node, rows, inputs, weights, run, anchor};
     call.site = site;
+    if (options_.precision == Precision::kBFloat16) call.products = at::kBFloat16;
     if (drop && node.op == OpKind::kAttention) call.dropout = options_.attention_dropout;
     if (drop && dropout_[i].operand >= 0) {
       call.dropout = options_.hidden_dropout;

@@ -28,6 +28,7 @@
 #include "thimble/graph/graph.h"
 #include "thimble/runtime/session.h"
 #include "thimble/train/parameters.h"
+#include "thimble/train/precision.h"
 #include "thimble/train/torch.h"
 
 namespace thimble::train {
@@ -35,6 +36,7 @@ namespace thimble::train {
 struct ExecutorOptions {
   at::Device device = at::kCPU;
   bool plain = false;  // use the plain expressions even where there are fast ones
+  Precision precision = Precision::kFloat32;  // of the products of linears
   double hidden_dropout = 0, attention_dropout = 0;
   // Per node: whether each row of a linear's input is rounded to int8 codes, as the runtime does before int8
   // weights; empty: none. Scales that nodes carry are used in any case.

@@ -117,6 +117,35 @@ TEST_P(Executors, GiveTheSameGradientsFastAndPlain) {
   }
 }
 
+// Operands have 8 bits, so that a product is off by at most 2^-8 of itself, and the graph is 20 steps deep. Where the other
+// operations differ in a last bit, an operand may be rounded to its other neighbour: no closer bound holds for fast and plain.
+constexpr double kRoundedTolerance = 20 / 256.0;
+
+TEST_P(Executors, RoundOperandsOfProductsToBFloat16) {
+  const Graph graph = TestGraph().Encoder();
+  const ParameterSet parameters = ParameterSet::Create(graph);
+  const Batch batch = SomeBatch(GetParam());
+  const Outcome exact = RunOnce(graph, parameters, batch, {}, false);
+  for (const bool plain : {true, false}) {
+    const Outcome rounded = RunOnce(graph, parameters, batch,
+                                    {.plain = plain, .precision = Precision::kBFloat16}, false);
+    for (size_t i = 0; i < exact.values.size(); ++i) {
+      EXPECT_EQ(rounded.values[i].scalar_type(), at::kFloat);
+      EXPECT_LE(Difference(rounded.values[i], exact.values[i]), kRoundedTolerance) << kOutputs[i];
+      EXPECT_GE(Difference(rounded.values[i], exact.values[i]), kTolerance) << kOutputs[i];
+    }
+    EXPECT_LE(Difference(rounded.gradients, exact.gradients), kRoundedTolerance) << plain;
+    EXPECT_GE(Difference(rounded.gradients, exact.gradients), kTolerance) << plain;
+  }
+}
+
+TEST(Precision, IsMeasuredOverTheLinearsOfAGraph) {
+  const Result<PrecisionTimes> times = MeasurePrecisions(TestGraph().Encoder(), at::kCPU, 8);
+  ASSERT_TRUE(times.has_value()) << times.error().message();
+  EXPECT_GT(times->float32, 0);
+  EXPECT_GT(times->bfloat16, 0);
+}
+
 TEST_P(Executors, HaveTheGradientsOfTheReference) {
   const Graph graph = TestGraph().Encoder();
   ParameterSet parameters = ParameterSet::Create(graph);

@@ -200,8 +200,12 @@ at::Tensor Trigram(const OpCall& call) {
 }
 
 at::Tensor Linear(const OpCall& call) {
-  return at::linear(call.inputs[0], call.weights[0].value,
-                    call.weights.size() > 1 ? call.weights[1].value : at::Tensor());
+  const at::Tensor bias = call.weights.size() > 1 ? call.weights[1].value : at::Tensor();
+  if (call.products == at::kFloat) return at::linear(call.inputs[0], call.weights[0].value, bias);
+  const at::Tensor out =
+      at::linear(call.inputs[0].to(call.products), call.weights[0].value.to(call.products))
+          .to(at::kFloat);
+  return bias.defined() ? out + bias : out;
 }
 
 at::Tensor Attention(const OpCall& call) {

@@ -72,6 +72,7 @@ struct OpCall {
   double dropout = 0;
   int dropped = -1;
   uint32_t site = 0;
+  at::ScalarType products = at::kFloat;  // what a linear multiplies in
 
   template <class T>
   const T& attr() const {

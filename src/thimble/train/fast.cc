@@ -76,7 +76,35 @@ at::Tensor Embedding(const OpCall& call) {
                 });
 }
 
+// The same with operands of products rounded to another type, x kept in it.
+at::Tensor RoundedLinear(const OpCall& call) {
+  const at::ScalarType type = call.products;
+  const WeightRef weight = call.weights[0];
+  const WeightRef bias = call.weights.size() > 1 ? call.weights[1] : WeightRef{};
+  at::Tensor out, x;
+  {
+    const NoRecording guard;
+    x = call.inputs[0].detach().to(type);
+    out = at::mm(x, weight.value.to(type).t()).to(at::kFloat);
+    if (bias.value.defined()) out.add_(bias.value);
+  }
+  const bool needs_input = call.inputs[0].requires_grad();
+  return Record(
+      std::move(out), {call.inputs[0], AnchorIf(call)},
+      [x, type, weight, bias, needs_input](const at::Tensor& d_y) -> variable_list {
+        const at::Tensor rounded = d_y.to(type);
+        at::Tensor gradient = weight.gradient;
+        if (gradient.defined()) gradient.add_(at::mm(rounded.t(), x));
+        if (bias.gradient.defined()) {
+          Kernels().add_column_sums(Data(d_y), Rows(d_y), Width(d_y), Data(bias.gradient));
+        }
+        return {needs_input ? at::mm(rounded, weight.value.to(type)).to(at::kFloat) : at::Tensor(),
+                at::Tensor()};
+      });
+}
+
 at::Tensor Linear(const OpCall& call) {
+  if (call.products != at::kFloat) return RoundedLinear(call);
   const at::Tensor x = call.inputs[0].contiguous();
   const WeightRef weight = call.weights[0];
   const WeightRef bias = call.weights.size() > 1 ? call.weights[1] : WeightRef{};

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr char kVocabulary[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\n";
+constexpr char kPieces[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n##s\n";
 
 TokenizerSettings Settings(const char* config, const char* specials = "{}",
                            const char* added = "{}") {
@@ -26,7 +26,7 @@ TokenizerSettings Settings(const char* config, const char* specials = "{}",
 }
 
 TokenizerSpec FromVocabulary(const TokenizerSettings& settings) {
-  const Result<TokenizerSpec> spec = TokenizerFromVocabulary(kVocabulary, settings);
+  const Result<TokenizerSpec> spec = TokenizerFromVocabulary(kPieces, settings);
   EXPECT_TRUE(spec) << spec.error().message();
   return spec ? *spec : TokenizerSpec();
 }
@@ -261,7 +261,7 @@ class TokenizerDirectory : public ::testing::Test {
 };
 
 TEST_F(TokenizerDirectory, TokenizerJsonWins) {
-  Write("vocab.txt", kVocabulary);
+  Write("vocab.txt", kPieces);
   EXPECT_EQ(ReadTokenizerFiles(path_)->spec.pieces.size(), 7u);
   Write("tokenizer.json", TokenizerJson());
   EXPECT_EQ(ReadTokenizerFiles(path_)->spec.pieces.size(), 5u);
@@ -281,7 +281,7 @@ TEST_F(TokenizerDirectory, OtherTokenizersAreWarnedAbout) {
   EXPECT_EQ(bpe->spec.kind, TokenizerKind::kNone);
   EXPECT_THAT(bpe->warnings, ElementsAre(HasSubstr("\"BPE\"")));
   std::filesystem::remove(path_ + "/tokenizer.json");
-  Write("vocab.txt", kVocabulary);
+  Write("vocab.txt", kPieces);
   Write("tokenizer_config.json", R"({"tokenizer_class":"BertJapaneseTokenizer"})");
   EXPECT_THAT(ReadTokenizerFiles(path_)->warnings, ElementsAre(HasSubstr("BertJapaneseTokenizer")));
 }

@@ -73,17 +73,17 @@ struct ZipWriter {
   }
 };
 
-Result<ZipMembers> Read(const std::string& archive) {
+Result<ZipMembers> ReadArchive(const std::string& archive) {
   return ReadZip(std::as_bytes(std::span(archive)));
 }
 
-std::string ErrorOf(const std::string& archive) {
-  const Result<ZipMembers> members = Read(archive);
+std::string ErrorOfZip(const std::string& archive) {
+  const Result<ZipMembers> members = ReadArchive(archive);
   return members ? "accepted" : members.error().message();
 }
 
 void ExpectTwoMembers(const std::string& archive) {
-  const Result<ZipMembers> members = Read(archive);
+  const Result<ZipMembers> members = ReadArchive(archive);
   ASSERT_TRUE(members) << members.error().message();
   ASSERT_EQ(members->size(), 2u);
   EXPECT_EQ(Text(members->at("a/one").data), "first");
@@ -116,14 +116,14 @@ TEST(Zip, ReadsZip64) {
 TEST(Zip, RefusesWhatItDoesNotRead) {
   ZipWriter deflated{.method = 8, .local_extra = {}, .comment = {}};
   deflated.Add("a/one", "first");
-  EXPECT_THAT(ErrorOf(deflated.Finish()), HasSubstr("\"a/one\" is compressed"));
+  EXPECT_THAT(ErrorOfZip(deflated.Finish()), HasSubstr("\"a/one\" is compressed"));
   ZipWriter encrypted{.flags = 1, .local_extra = {}, .comment = {}};
   encrypted.Add("a/one", "first");
-  EXPECT_THAT(ErrorOf(encrypted.Finish()), HasSubstr("encrypted"));
+  EXPECT_THAT(ErrorOfZip(encrypted.Finish()), HasSubstr("encrypted"));
   ZipWriter twice{.local_extra = {}, .comment = {}};
   twice.Add("a/one", "first");
   twice.Add("a/one", "other");
-  EXPECT_THAT(ErrorOf(twice.Finish()), HasSubstr("two zip members"));
+  EXPECT_THAT(ErrorOfZip(twice.Finish()), HasSubstr("two zip members"));
 }
 
 TEST(Zip, RefusesMembersOutsideTheFile) {
@@ -131,13 +131,13 @@ TEST(Zip, RefusesMembersOutsideTheFile) {
   zip.Add("a/one", "first");
   ZipWriter far = zip;
   far.directory.replace(42, 4, Number(0x7FFFFFFF, 4));
-  EXPECT_THAT(ErrorOf(far.Finish()), HasSubstr("not where the zip directory says"));
+  EXPECT_THAT(ErrorOfZip(far.Finish()), HasSubstr("not where the zip directory says"));
   ZipWriter large = zip;
   large.directory.replace(20, 8, Number(100'000, 4) + Number(100'000, 4));
-  EXPECT_THAT(ErrorOf(large.Finish()), HasSubstr("reaches beyond the end"));
+  EXPECT_THAT(ErrorOfZip(large.Finish()), HasSubstr("reaches beyond the end"));
   ZipWriter many = zip;
   many.members = 60'000;
-  EXPECT_THAT(ErrorOf(many.Finish()), HasSubstr("directory ends early"));
+  EXPECT_THAT(ErrorOfZip(many.Finish()), HasSubstr("directory ends early"));
 }
 
 TEST(Zip, EveryTruncationIsRefused) {
@@ -147,7 +147,7 @@ TEST(Zip, EveryTruncationIsRefused) {
     zip.Add("a/two", "second");
     const std::string archive = zip.Finish();
     for (size_t size = 0; size < archive.size(); ++size) {
-      EXPECT_NE(ErrorOf(archive.substr(0, size)), "accepted") << size;
+      EXPECT_NE(ErrorOfZip(archive.substr(0, size)), "accepted") << size;
     }
   }
 }
@@ -157,7 +157,7 @@ TEST(Zip, ChecksumFindsAChangedBit) {
   zip.Add("a/one", "first");
   std::string archive = zip.Finish();
   archive[archive.find("first")] ^= 1;
-  const Result<ZipMembers> members = Read(archive);
+  const Result<ZipMembers> members = ReadArchive(archive);
   ASSERT_TRUE(members);
   EXPECT_THAT(CheckCrc(members->at("a/one")).error().message(), HasSubstr("damaged"));
 }

@@ -13,7 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::FloatEq;
 
-Tensor Vector(std::vector<float> values) {
+Tensor RowOf(std::vector<float> values) {
   return Tensor::FromFloats({static_cast<int64_t>(values.size())}, values);
 }
 
@@ -21,8 +21,8 @@ OpCall LayerNorm(std::vector<float> row, double epsilon) {
   const auto width = static_cast<int64_t>(row.size());
   return {.op = OpKind::kLayerNorm,
           .inputs = {Floats(width, row)},
-          .weights = {Vector(std::vector<float>(row.size(), 2.0f)),
-                      Vector(std::vector<float>(row.size(), 1.0f))},
+          .weights = {RowOf(std::vector<float>(row.size(), 2.0f)),
+                      RowOf(std::vector<float>(row.size(), 1.0f))},
           .attrs = LayerNormAttrs{epsilon}};
 }
 
@@ -52,7 +52,7 @@ TEST(LayerNorm, RefusesEpsilonsThatAreNone) {
 TEST(Affine, ScalesAndShiftsEveryColumn) {
   const OpCall call{.op = OpKind::kAffine,
                     .inputs = {Floats(2, {1, 2, 3, 4})},
-                    .weights = {Vector({2, -1}), Vector({0, 10})}};
+                    .weights = {RowOf({2, -1}), RowOf({0, 10})}};
   EXPECT_THAT(call.Run()->floats, ElementsAre(2, 8, 6, 6));
 }
 
@@ -62,7 +62,7 @@ TEST(Norms, RefuseGainsOfAnotherWidth) {
     if (op == OpKind::kLayerNorm) attrs = LayerNormAttrs{};
     OpCall call{.op = op,
                 .inputs = {Floats(2, {1, 2})},
-                .weights = {Vector({1, 1}), Vector({1, 1, 1})},
+                .weights = {RowOf({1, 1}), RowOf({1, 1, 1})},
                 .attrs = attrs};
     EXPECT_EQ(call.Refusal(), "weight 1 is [3] f32, must be floats [2]");
     call.weights.pop_back();

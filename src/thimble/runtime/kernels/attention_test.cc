@@ -87,7 +87,7 @@ std::vector<double> Softmax(const Case& c, const Operands& in, size_t query, dou
   return weights;
 }
 
-void Check(const Case& c) {
+void CheckAttention(const Case& c) {
   SCOPED_TRACE(std::to_string(c.queries) + " queries, " + std::to_string(c.keys) + " keys, " +
                std::to_string(c.head_width) + " -> " + std::to_string(c.value_width));
   const Operands in(c);
@@ -117,34 +117,34 @@ void Check(const Case& c) {
 }
 
 TEST(Attention, ShortSequences) {
-  for (size_t keys = 1; keys <= 34; ++keys) Check({keys, keys, 32, 32});
+  for (size_t keys = 1; keys <= 34; ++keys) CheckAttention({keys, keys, 32, 32});
 }
 
 TEST(Attention, LongSequences) {
-  Check({65, 513, 64, 64});
-  Check({128, 128, 32, 32});
+  CheckAttention({65, 513, 64, 64});
+  CheckAttention({128, 128, 32, 32});
 }
 
 TEST(Attention, EveryHeadWidth) {
   for (size_t width : {1, 3, 4, 15, 16, 17, 24, 31, 33, 48, 64, 127, 128}) {
-    Check({5, 20, width, 16});
-    Check({5, 20, 16, width});
+    CheckAttention({5, 20, width, 16});
+    CheckAttention({5, 20, 16, width});
   }
 }
 
-TEST(Attention, OneQueryPerSequence) { Check({1, 77, 64, 64}); }
+TEST(Attention, OneQueryPerSequence) { CheckAttention({1, 77, 64, 64}); }
 
-TEST(Attention, LargeScores) { Check({9, 40, 64, 32, 30.0f}); }
+TEST(Attention, LargeScores) { CheckAttention({9, 40, 64, 32, 30.0f}); }
 
-TEST(Attention, NegativeScale) { Check({9, 40, 16, 16, -0.5f}); }
+TEST(Attention, NegativeScale) { CheckAttention({9, 40, 16, 16, -0.5f}); }
 
 TEST(Attention, LeavesMaskedKeysOut) {
   Case c{6, 50, 20, 24, 0.25f, std::vector<uint8_t>(50, 1)};
   for (size_t j : {0, 7, 15, 16, 31, 48, 49}) c.mask[j] = 0;
-  Check(c);
+  CheckAttention(c);
   c.mask.assign(50, 0);
   c.mask[33] = 1;
-  Check(c);
+  CheckAttention(c);
 }
 
 TEST(Attention, IgnoresWhatMaskedKeysHold) {
@@ -160,7 +160,7 @@ TEST(Attention, IgnoresWhatMaskedKeysHold) {
 }
 
 TEST(Attention, CountsAllAlikeWhereAllAreMasked) {
-  Check({4, 19, 16, 16, 0.25f, std::vector<uint8_t>(19, 0)});
+  CheckAttention({4, 19, 16, 16, 0.25f, std::vector<uint8_t>(19, 0)});
 }
 
 TEST(Attention, SurvivesInfinitiesAndNaN) {

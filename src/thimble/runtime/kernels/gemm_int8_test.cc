@@ -50,9 +50,9 @@ enum class Values { kRandom, kExtreme, kNonNegative, kLargest };
 
 // One product with all that it reads. Weights are packed by hand, so that the test does not share
 // the packer's view of the layout, and the guard holds what would show in any sum it got into.
-class Problem {
+class Int8Problem {
  public:
-  Problem(const Shape& shape, Values values, uint32_t seed)
+  Int8Problem(const Shape& shape, Values values, uint32_t seed)
       : shape_(shape),
         stride_(RoundUp(shape.inputs, 64)),
         a_(shape.rows * stride_),
@@ -173,8 +173,8 @@ std::vector<float> Multiply(const Kernels& kernels, LinearInt8Args args, size_t 
 }
 
 // On every table: equal to the reference, and so to each other.
-bool Check(const Shape& shape, Values values, int parts, Activation activation) {
-  const Problem problem(shape, values, static_cast<uint32_t>(shape.rows * 7919 + shape.cols));
+bool CheckInt8(const Shape& shape, Values values, int parts, Activation activation) {
+  const Int8Problem problem(shape, values, static_cast<uint32_t>(shape.rows * 7919 + shape.cols));
   const size_t c_stride = shape.cols + 3;
   const LinearInt8Args args = problem.Args(parts, activation);
   for (const Kernels* kernels : AvailableKernels()) {
@@ -190,48 +190,48 @@ bool Check(const Shape& shape, Values values, int parts, Activation activation) 
 
 TEST(LinearInt8, EveryNumberOfRows) {
   for (size_t rows = 1; rows <= 70; ++rows) {
-    ASSERT_TRUE(Check({rows, 1 + rows * 37 % 100, 1 + rows * 53 % 200}, Values::kRandom,
-                      static_cast<int>(rows % 8), Activation::kIdentity));
+    ASSERT_TRUE(CheckInt8({rows, 1 + rows * 37 % 100, 1 + rows * 53 % 200}, Values::kRandom,
+                          static_cast<int>(rows % 8), Activation::kIdentity));
   }
 }
 
 TEST(LinearInt8, EveryNumberOfColumns) {
   for (size_t cols = 1; cols <= 100; ++cols) {
-    ASSERT_TRUE(Check({1 + cols * 29 % 40, cols, 1 + cols * 71 % 200}, Values::kRandom,
-                      static_cast<int>(cols % 8), Activation::kRelu));
+    ASSERT_TRUE(CheckInt8({1 + cols * 29 % 40, cols, 1 + cols * 71 % 200}, Values::kRandom,
+                          static_cast<int>(cols % 8), Activation::kRelu));
   }
 }
 
 TEST(LinearInt8, EveryNumberOfInputs) {
   for (size_t inputs = 1; inputs <= 200; ++inputs) {
-    ASSERT_TRUE(Check({1 + inputs * 31 % 40, 1 + inputs * 17 % 100, inputs}, Values::kRandom,
-                      static_cast<int>(inputs % 8), Activation::kIdentity));
+    ASSERT_TRUE(CheckInt8({1 + inputs * 31 % 40, 1 + inputs * 17 % 100, inputs}, Values::kRandom,
+                          static_cast<int>(inputs % 8), Activation::kIdentity));
   }
 }
 
 TEST(LinearInt8, ShapesOfModels) {
   for (const Shape& shape : {Shape{3, 128, 512}, Shape{17, 312, 312}, Shape{33, 40, 1200},
                              Shape{2, 20, 3072}, Shape{250, 33, 128}, Shape{16, 1, 384}}) {
-    ASSERT_TRUE(Check(shape, Values::kRandom, 7, Activation::kGelu));
+    ASSERT_TRUE(CheckInt8(shape, Values::kRandom, 7, Activation::kGelu));
   }
 }
 
 // The largest sums there are; a saturating step anywhere on the way would show.
 TEST(LinearInt8, ExtremeValuesDoNotSaturate) {
   for (const Shape& shape : {Shape{20, 20, 64}, Shape{5, 17, 3072}, Shape{33, 16, 511}}) {
-    ASSERT_TRUE(Check(shape, Values::kExtreme, 1, Activation::kIdentity));
-    ASSERT_TRUE(Check(shape, Values::kLargest, 1, Activation::kIdentity));
+    ASSERT_TRUE(CheckInt8(shape, Values::kExtreme, 1, Activation::kIdentity));
+    ASSERT_TRUE(CheckInt8(shape, Values::kLargest, 1, Activation::kIdentity));
   }
 }
 
 // Rows without a negative value may take a shorter way; one value anywhere must lead off it.
 TEST(LinearInt8, NonNegativeRows) {
   for (size_t rows = 1; rows <= 30; ++rows) {
-    ASSERT_TRUE(Check({rows, 1 + rows * 37 % 100, 1 + rows * 53 % 200}, Values::kNonNegative,
-                      static_cast<int>(rows % 8), Activation::kIdentity));
+    ASSERT_TRUE(CheckInt8({rows, 1 + rows * 37 % 100, 1 + rows * 53 % 200}, Values::kNonNegative,
+                          static_cast<int>(rows % 8), Activation::kIdentity));
   }
   for (const Shape& shape : {Shape{250, 33, 128}, Shape{128, 128, 512}, Shape{241, 17, 70}}) {
-    ASSERT_TRUE(Check(shape, Values::kNonNegative, 7, Activation::kRelu));
+    ASSERT_TRUE(CheckInt8(shape, Values::kNonNegative, 7, Activation::kRelu));
   }
 }
 
@@ -239,7 +239,7 @@ TEST(LinearInt8, OneNegativeAmongNonNegative) {
   const Shape shape{13, 20, 130};
   for (const size_t row : {0, 6, 12}) {
     for (const size_t input : {0, 63, 64, 129}) {
-      Problem problem(shape, Values::kLargest, 11);
+      Int8Problem problem(shape, Values::kLargest, 11);
       problem.SetInput(row, input, -127);
       const LinearInt8Args args = problem.Args(1, Activation::kIdentity);
       for (const Kernels* kernels : AvailableKernels()) {
@@ -253,7 +253,7 @@ TEST(LinearInt8, OneNegativeAmongNonNegative) {
 TEST(LinearInt8, EveryActivation) {
   for (const Activation activation :
        {Activation::kRelu, Activation::kRelu6, Activation::kGelu, Activation::kTanh}) {
-    ASSERT_TRUE(Check({19, 45, 70}, Values::kRandom, 7, activation));
+    ASSERT_TRUE(CheckInt8({19, 45, 70}, Values::kRandom, 7, activation));
   }
 }
 
@@ -261,7 +261,7 @@ TEST(LinearInt8, EveryActivation) {
 TEST(LinearInt8, AddsInPlace) {
   for (const size_t rows : {1, 7, 16, 17, 25, 31, 49, 63}) {
     const Shape shape{rows, 39, 66};
-    const Problem problem(shape, Values::kRandom, 1);
+    const Int8Problem problem(shape, Values::kRandom, 1);
     LinearInt8Args args = problem.Args(7, Activation::kRelu);
     const size_t stride = args.epilogue.residual_stride;
     for (const Kernels* kernels : AvailableKernels()) {
@@ -283,7 +283,7 @@ TEST(LinearInt8, AddsInPlace) {
 // What a row gives does not depend on the rows around it.
 TEST(LinearInt8, RowsDoNotDependOnEachOther) {
   const Shape shape{77, 50, 130};
-  const Problem problem(shape, Values::kRandom, 3);
+  const Int8Problem problem(shape, Values::kRandom, 3);
   const LinearInt8Args args = problem.Args(7, Activation::kGelu);
   for (const Kernels* kernels : AvailableKernels()) {
     const std::vector<float> all = Multiply(*kernels, args, shape.cols);

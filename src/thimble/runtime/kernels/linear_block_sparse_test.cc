@@ -8,13 +8,13 @@
 namespace thimble {
 namespace {
 
-struct Problem {
+struct BlockSparseProblem {
   size_t rows, cols, inputs;
   double density;
 };
 
 // A weight of which that share of 16 x 8 blocks is not zero.
-Tensor RandomBlocks(const Problem& p) {
+Tensor RandomBlocks(const BlockSparseProblem& p) {
   const GuardedMatrix values = GuardedMatrix::Random(p.cols, p.inputs, p.inputs, 7);
   std::mt19937 bits(11);
   std::uniform_real_distribution<double> uniform(0, 1);
@@ -32,12 +32,13 @@ Tensor RandomBlocks(const Problem& p) {
   return Tensor::FromFloats({static_cast<int64_t>(p.cols), static_cast<int64_t>(p.inputs)}, kept);
 }
 
-struct Steps {
+struct BlockSparseSteps {
   bool bias = false, residual = false, gamma = false;
   Activation activation = Activation::kIdentity;
 };
 
-void Check(const Problem& p, const Steps& steps = {}, size_t misalign = 0) {
+void CheckBlockSparse(const BlockSparseProblem& p, const BlockSparseSteps& steps = {},
+                      size_t misalign = 0) {
   SCOPED_TRACE(std::to_string(p.rows) + "x" + std::to_string(p.inputs) + "x" +
                std::to_string(p.cols) + " density " + std::to_string(p.density));
   const Tensor weight = RandomBlocks(p);
@@ -74,41 +75,42 @@ void Check(const Problem& p, const Steps& steps = {}, size_t misalign = 0) {
 }
 
 TEST(LinearBlockSparse, EveryNumberOfRows) {
-  for (size_t rows = 1; rows <= 33; ++rows) Check({rows, 80, 37, 0.4}, {.bias = true});
+  for (size_t rows = 1; rows <= 33; ++rows) CheckBlockSparse({rows, 80, 37, 0.4}, {.bias = true});
 }
 
 TEST(LinearBlockSparse, EveryNumberOfColumns) {
-  for (size_t cols = 1; cols <= 67; ++cols) Check({9, cols, 21, 0.5}, {.bias = true}, cols % 4);
+  for (size_t cols = 1; cols <= 67; ++cols)
+    CheckBlockSparse({9, cols, 21, 0.5}, {.bias = true}, cols % 4);
 }
 
 TEST(LinearBlockSparse, EveryDensityAndNumberOfInputs) {
   for (const double density : {0.0, 0.02, 0.3, 1.0}) {
     for (size_t inputs : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 127, 128, 129, 513}) {
-      Check({7, 49, inputs, density}, {.bias = true});
+      CheckBlockSparse({7, 49, inputs, density}, {.bias = true});
     }
   }
 }
 
-TEST(LinearBlockSparse, RowsInSeveralBlocks) { Check({70, 33, 5000, 0.1}); }
+TEST(LinearBlockSparse, RowsInSeveralBlocks) { CheckBlockSparse({70, 33, 5000, 0.1}); }
 
 TEST(LinearBlockSparse, EveryEpilogue) {
   for (const bool bias : {false, true}) {
     for (const bool residual : {false, true}) {
       for (const bool gamma : {false, true}) {
         for (const Activation f : {Activation::kIdentity, Activation::kRelu, Activation::kGelu}) {
-          Check({11, 37, 24, 0.4}, {bias, residual, gamma, f}, 1);
-          Check({11, 37, 24, 0}, {bias, residual, gamma, f}, 1);
+          CheckBlockSparse({11, 37, 24, 0.4}, {bias, residual, gamma, f}, 1);
+          CheckBlockSparse({11, 37, 24, 0}, {bias, residual, gamma, f}, 1);
         }
       }
     }
   }
 }
 
-TEST(LinearBlockSparse, TakesNoRows) { Check({0, 16, 16, 0.5}, {.bias = true}); }
+TEST(LinearBlockSparse, TakesNoRows) { CheckBlockSparse({0, 16, 16, 0.5}, {.bias = true}); }
 
 // The plain reference: the definition of the product, in double.
 TEST(LinearBlockSparse, IsTheSumOverItsBlocks) {
-  const Problem p{5, 40, 50, 0.5};
+  const BlockSparseProblem p{5, 40, 50, 0.5};
   const Tensor weight = RandomBlocks(p);
   const Tensor sparse = PackBlockSparse(weight);
   const std::span<const float> w = weight.floats();

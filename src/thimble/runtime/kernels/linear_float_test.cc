@@ -9,17 +9,17 @@
 namespace thimble {
 namespace {
 
-struct Problem {
+struct FloatProblem {
   size_t rows, cols, inputs;
 };
 
-std::string Name(const Problem& p) {
+std::string Name(const FloatProblem& p) {
   return std::to_string(p.rows) + "x" + std::to_string(p.inputs) + "x" + std::to_string(p.cols);
 }
 
 // A weight in panels, with the values it stands for.
 struct Weight {
-  Weight(const Problem& p, bool is_half) : inputs(p.inputs), half(is_half) {
+  Weight(const FloatProblem& p, bool is_half) : inputs(p.inputs), half(is_half) {
     const GuardedMatrix values = GuardedMatrix::Random(p.cols, p.inputs, p.inputs, 7);
     const std::vector<int64_t> shape{static_cast<int64_t>(p.cols), static_cast<int64_t>(p.inputs)};
     for (size_t i = 0; i < p.cols * p.inputs; ++i) {
@@ -48,7 +48,7 @@ struct Steps {
 
 class LinearFloat : public testing::TestWithParam<bool> {
  protected:
-  void Check(const Problem& p, const Steps& steps, size_t misalign = 0) {
+  void CheckFloat(const FloatProblem& p, const Steps& steps, size_t misalign = 0) {
     SCOPED_TRACE(Name(p));
     const Weight weight(p, GetParam());
     const auto a = GuardedMatrix::Random(p.rows, p.inputs, p.inputs + 3, 1, misalign);
@@ -118,27 +118,27 @@ class LinearFloat : public testing::TestWithParam<bool> {
 };
 
 TEST_P(LinearFloat, EveryNumberOfRows) {
-  for (size_t rows = 1; rows <= 33; ++rows) Check({rows, 80, 19}, {.bias = true});
+  for (size_t rows = 1; rows <= 33; ++rows) CheckFloat({rows, 80, 19}, {.bias = true});
 }
 
 TEST_P(LinearFloat, EveryNumberOfColumns) {
-  for (size_t cols = 1; cols <= 67; ++cols) Check({9, cols, 5}, {.bias = true}, cols % 4);
+  for (size_t cols = 1; cols <= 67; ++cols) CheckFloat({9, cols, 5}, {.bias = true}, cols % 4);
 }
 
 TEST_P(LinearFloat, EveryNumberOfInputs) {
   for (size_t inputs : {1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 513}) {
-    Check({7, 33, inputs}, {.bias = true});
+    CheckFloat({7, 33, inputs}, {.bias = true});
   }
 }
 
-TEST_P(LinearFloat, RowsInSeveralBlocks) { Check({70, 17, 5000}, {}); }
+TEST_P(LinearFloat, RowsInSeveralBlocks) { CheckFloat({70, 17, 5000}, {}); }
 
 TEST_P(LinearFloat, EveryEpilogue) {
   for (const bool bias : {false, true}) {
     for (const bool residual : {false, true}) {
       for (const bool gamma : {false, true}) {
         for (const Activation f : {Activation::kIdentity, Activation::kRelu, Activation::kGelu}) {
-          Check({11, 37, 24}, {bias, residual, gamma, f}, 1);
+          CheckFloat({11, 37, 24}, {bias, residual, gamma, f}, 1);
         }
       }
     }
@@ -146,7 +146,7 @@ TEST_P(LinearFloat, EveryEpilogue) {
 }
 
 TEST_P(LinearFloat, MayOverwriteItsResidual) {
-  const Problem p{13, 50, 21};
+  const FloatProblem p{13, 50, 21};
   const Weight weight(p, GetParam());
   const auto a = GuardedMatrix::Random(p.rows, p.inputs, p.inputs, 1);
   const auto residual = GuardedMatrix::Random(p.rows, p.cols, p.cols + 2, 5);
@@ -170,7 +170,7 @@ TEST_P(LinearFloat, MayOverwriteItsResidual) {
   }
 }
 
-TEST_P(LinearFloat, TakesNoRows) { Check({0, 16, 16}, {.bias = true}); }
+TEST_P(LinearFloat, TakesNoRows) { CheckFloat({0, 16, 16}, {.bias = true}); }
 
 INSTANTIATE_TEST_SUITE_P(Weights, LinearFloat, testing::Bool(), [](const auto& param_info) {
   return param_info.param ? std::string("f16") : std::string("f32");

@@ -9,13 +9,13 @@
 namespace thimble {
 namespace {
 
-struct Problem {
+struct GroupedProblem {
   size_t rows, cols, inputs, group = 32;
 };
 
 // Any code there is and any scale, in panels; and the float32 panels of what they stand for.
-struct Weight {
-  Weight(const Problem& p, DType dtype) {
+struct GroupedWeight {
+  GroupedWeight(const GroupedProblem& p, DType dtype) {
     std::mt19937 bits(7);
     const int largest = dtype == DType::kI4Group ? 7 : 127;
     std::uniform_int_distribution<int> code(-largest, largest);
@@ -47,10 +47,10 @@ struct Weight {
 
 class LinearGrouped : public testing::TestWithParam<DType> {
  protected:
-  void Check(const Problem& p, Epilogue epilogue = {}, size_t misalign = 0) {
+  void CheckGrouped(const GroupedProblem& p, Epilogue epilogue = {}, size_t misalign = 0) {
     SCOPED_TRACE(std::to_string(p.rows) + "x" + std::to_string(p.inputs) + "x" +
                  std::to_string(p.cols) + " by " + std::to_string(p.group));
-    const Weight weight(p, GetParam());
+    const GroupedWeight weight(p, GetParam());
     const auto a = GuardedMatrix::Random(p.rows, p.inputs, p.inputs + 3, 1, misalign);
     LinearArgs args{.a = a.data(),
                     .a_stride = a.stride(),
@@ -80,20 +80,20 @@ class LinearGrouped : public testing::TestWithParam<DType> {
 };
 
 TEST_P(LinearGrouped, EveryNumberOfRows) {
-  for (size_t rows = 1; rows <= 33; ++rows) Check({rows, 80, 75});
+  for (size_t rows = 1; rows <= 33; ++rows) CheckGrouped({rows, 80, 75});
   // One block of eight tiles and more, on every instruction set.
-  for (const size_t rows : {48, 49, 64, 65, 131}) Check({rows, 33, 40});
+  for (const size_t rows : {48, 49, 64, 65, 131}) CheckGrouped({rows, 33, 40});
 }
 
 TEST_P(LinearGrouped, EveryNumberOfColumns) {
-  for (size_t cols = 1; cols <= 67; ++cols) Check({9, cols, 37}, {}, cols % 4);
+  for (size_t cols = 1; cols <= 67; ++cols) CheckGrouped({9, cols, 37}, {}, cols % 4);
 }
 
 TEST_P(LinearGrouped, EveryNumberOfInputsAndGroup) {
   for (const size_t group : kScaleGroups) {
     for (size_t inputs : {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 255, 256, 300}) {
-      Check({7, 33, inputs, group});
-      Check({1, 65, inputs, group});
+      CheckGrouped({7, 33, inputs, group});
+      CheckGrouped({1, 65, inputs, group});
     }
   }
 }
@@ -106,17 +106,17 @@ TEST_P(LinearGrouped, EveryEpilogue) {
   const auto residual = GuardedMatrix::Random(kRows, kCols, kCols + 5, 5);
   for (const Activation f : {Activation::kIdentity, Activation::kRelu, Activation::kGelu}) {
     for (int steps = 0; steps < 8; ++steps) {
-      Check({kRows, kCols, 140}, {.bias = (steps & 1) != 0 ? bias.data() : nullptr,
-                                  .residual = (steps & 2) != 0 ? residual.data() : nullptr,
-                                  .residual_stride = residual.stride(),
-                                  .gamma = (steps & 4) != 0 ? gamma.data() : nullptr,
-                                  .beta = (steps & 4) != 0 ? beta.data() : nullptr,
-                                  .activation = f});
+      CheckGrouped({kRows, kCols, 140}, {.bias = (steps & 1) != 0 ? bias.data() : nullptr,
+                                         .residual = (steps & 2) != 0 ? residual.data() : nullptr,
+                                         .residual_stride = residual.stride(),
+                                         .gamma = (steps & 4) != 0 ? gamma.data() : nullptr,
+                                         .beta = (steps & 4) != 0 ? beta.data() : nullptr,
+                                         .activation = f});
     }
   }
 }
 
-TEST_P(LinearGrouped, TakesNoRows) { Check({0, 16, 16}); }
+TEST_P(LinearGrouped, TakesNoRows) { CheckGrouped({0, 16, 16}); }
 
 INSTANTIATE_TEST_SUITE_P(Weights, LinearGrouped, testing::Values(DType::kI4Group, DType::kI8Group),
                          [](const auto& param_info) {
