@@ -23,7 +23,9 @@ else()
 endif()
 set_target_properties(thimble_static PROPERTIES
   OUTPUT_NAME thimble EXPORT_NAME static LINKER_LANGUAGE CXX ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
-target_link_libraries(thimble_static INTERFACE Threads::Threads stdc++ m)
+if(NOT EMSCRIPTEN)
+  target_link_libraries(thimble_static INTERFACE Threads::Threads stdc++ m)
+endif()
 
 set(libraries thimble_static)
 if(NOT EMSCRIPTEN)

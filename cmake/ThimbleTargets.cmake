@@ -12,13 +12,15 @@
 #                                                                  GoogleTest's and those that are named
 #   thimble_fuzzer(FILE.cc [DEPS libs...] [SEEDS dir])             one libFuzzer program
 #
-# Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only; `kernels`
+# Labels of tests: `threads` runs under ThreadSanitizer too; `slow` runs in the optimized build only; `emulated`
 # runs under emulation of other processors too.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT EMSCRIPTEN)  # would be slower for nothing
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+endif()
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 find_package(Threads REQUIRED)
@@ -28,9 +30,9 @@ if(THIMBLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${THIMBLE_CCACHE})
 endif()
 
-# What the tsan and the neon presets build.
+# What the tsan preset builds, and what those for other processors build.
 add_custom_target(threaded_tests)
-add_custom_target(kernel_tests)
+add_custom_target(emulated_tests)
 
 add_library(thimble_options INTERFACE)
 target_include_directories(thimble_options INTERFACE
@@ -39,6 +41,8 @@ target_include_directories(thimble_options INTERFACE
 # equal on every instruction set.
 target_compile_options(thimble_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -ffp-contract=off)
+# Files beyond 2 GiB, where the system would count their bytes in 32 bits.
+target_compile_definitions(thimble_options INTERFACE $<$<EQUAL:${CMAKE_SIZEOF_VOID_P},4>:_FILE_OFFSET_BITS=64>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # Version 12 sees overlaps in string concatenation that are not there (its bug 105651).
   # To it every source of a unity build is a header.
@@ -114,7 +118,12 @@ function(thimble_vector_code source)
   if(THIMBLE_SANITIZE MATCHES undefined)
     set(options -O1 -fno-sanitize=alignment,null,object-size,pointer-overflow)
   else()
-    set(options $<$<CONFIG:Debug,MinSizeRel>:-O2>)
+    # No exception passes a kernel, so that nothing has to be known about unwinding it.
+    set(options $<$<CONFIG:Debug,MinSizeRel>:-O2>
+      $<$<CONFIG:MinSizeRel>:-fno-asynchronous-unwind-tables> $<$<CONFIG:MinSizeRel>:-fno-unwind-tables>)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_SYSTEM_PROCESSOR MATCHES "^arm")
+    list(APPEND options -mfp16-format=ieee)  # without it the compiler has no half floats
   endif()
   set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
 endfunction()
@@ -189,8 +198,8 @@ function(thimble_test)
   if(threads IN_LIST ARG_LABELS)
     add_dependencies(threaded_tests ${target})
   endif()
-  if(kernels IN_LIST ARG_LABELS)
-    add_dependencies(kernel_tests ${target})
+  if(emulated IN_LIST ARG_LABELS)
+    add_dependencies(emulated_tests ${target})
   endif()
 endfunction()
 

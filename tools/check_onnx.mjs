@@ -6,11 +6,11 @@
 // EXPECTED holds run<k>.input.<name> and run<k>.output.<name>. Outputs compare as
 // |got - want| <= tolerance * max(1, max|want|). One line per model says how far off the worst was; exit 4
 // if one is too far, 1 if something cannot be read or run.
-import {readFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
+import {expectedOutput, readSafetensors, runsOf, worstError} from './recordings.mjs';
 
 const {values: options, positionals} = parseArgs({
   allowPositionals: true,
@@ -19,30 +19,6 @@ const {values: options, positionals} = parseArgs({
     npm: {type: 'string', default: fileURLToPath(new URL('../build/npm', import.meta.url))},
   },
 });
-
-function readSafetensors(file) {
-  const bytes = readFileSync(file);
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerBytes));
-  const arrays = {F32: Float32Array, I64: BigInt64Array};
-  const tensors = new Map();
-  delete header.__metadata__;
-  for (const [name, {dtype, shape, data_offsets: [begin, end]}] of Object.entries(header)) {
-    const data = bytes.subarray(8 + headerBytes + begin, 8 + headerBytes + end);
-    tensors.set(name, {dims: shape, data: new arrays[dtype](new Uint8Array(data).buffer)});
-  }
-  return tensors;
-}
-
-// What Hugging Face calls an output of ours; question answering has its two logits apart.
-function expectedOutput(tensors, run, name) {
-  const at = (key) => tensors.get(`${run}.output.${key}`);
-  if (name !== 'logits') return at(name)?.data;
-  if (at('start_logits') === undefined) return (at('logits') ?? at('prediction_logits'))?.data;
-  const [start, end] = [at('start_logits').data, at('end_logits').data];
-  return Float32Array.from({length: 2 * start.length},
-                           (_, i) => (i % 2 === 0 ? start : end)[Math.floor(i / 2)]);
-}
 
 // int64 inputs of the run; absent ones as Hugging Face fills them: mask of ones, types of zeros.
 function feeds(ort, session, tensors, run) {
@@ -55,18 +31,9 @@ function feeds(ort, session, tensors, run) {
   }));
 }
 
-function worstError(got, want) {
-  if (got.length !== want.length) return Infinity;
-  const scale = want.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
-  return got.reduce((max, x, i) => {
-    const error = Math.abs(x - want[i]) / scale;
-    return Number.isNaN(error) ? Infinity : Math.max(max, error);
-  }, 0);
-}
-
 async function check(ort, model, expected) {
   const tensors = readSafetensors(expected);
-  const runs = new Set([...tensors.keys()].map((key) => key.split('.')[0]));
+  const runs = runsOf(tensors);
   const session = await ort.InferenceSession.create(model, {logSeverityLevel: 3});
   let compared = 0;
   let worst = 0;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh [demo|mails|build|train|test|bench|lint|emulate|all]: makes sure that the packages a verb needs are there.
+# deps.sh [demo|mails|build|train|test|bench|lint|emulate|emulate-PROCESSOR|all]: makes sure that the packages a verb needs are there.
 # On Debian 12, as root or with sudo, it installs what is missing; elsewhere it names it and exits 1.
 set -eu
 
@@ -8,7 +8,11 @@ build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
 train="$build libtorch-dev libgloo-dev libopenblas0-pthread libmimalloc-dev"
 test="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
-emulate="$build g++-aarch64-linux-gnu qemu-user googletest"
+emulate="$build qemu-user googletest python3"
+aarch64="$emulate g++-aarch64-linux-gnu"
+armhf="$emulate g++-arm-linux-gnueabihf"
+riscv64="$emulate g++-riscv64-linux-gnu"
+wasm="$build googletest python3 emscripten node"
 
 purpose=${1:-all}
 case $purpose in
@@ -19,8 +23,13 @@ case $purpose in
   test) packages=$test ;;
   bench) packages="$train node python3-torch" ;;
   lint) packages=$lint ;;
-  emulate) packages=$emulate ;;
-  all) packages="$test $lint $emulate node python3-torch" ;;
+  emulate) packages="$aarch64 $armhf $riscv64 $wasm" ;;
+  emulate-aarch64) packages=$aarch64 ;;
+  emulate-armhf) packages=$armhf ;;
+  emulate-riscv64) packages=$riscv64 ;;
+  emulate-wasm) packages=$wasm ;;
+  emulate-size) packages="$build libgtest-dev libgmock-dev python3" ;;
+  all) packages="$test $lint $aarch64 $armhf $riscv64 $wasm python3-torch" ;;
   *)
     echo "run deps: there is no set '$purpose' (demo, mails, build, train, test, bench, lint, emulate, all)" >&2
     exit 2

@@ -1,7 +1,30 @@
 #!/bin/sh
-# emulate.sh: the kernels' tests on a processor that this machine is not: 64-bit Arm, cross-built, under QEMU.
+# emulate.sh [PROCESSOR...]: the tests of kernels and of the library on processors that this machine is not,
+# cross-built: aarch64, armhf and riscv64 under QEMU, wasm in Node.js; and size: this machine's own library, built for
+# size, beside its limit. Without arguments all of them.
 set -eu
-sh tools/deps.sh emulate
-cmake --preset neon >/dev/null
-cmake --build --preset neon -- --quiet
-exec ctest --test-dir build/neon --output-on-failure --no-tests=error -L kernels
+
+processors='aarch64 armhf riscv64 wasm size'
+for processor in "$@"; do
+  case " $processors " in
+    *" $processor "*) ;;
+    *)
+      echo "run emulate: there is no processor '$processor' (there are: $processors)" >&2
+      exit 2
+      ;;
+  esac
+done
+[ $# -gt 0 ] || set -- $processors
+
+for processor in "$@"; do
+  sh tools/deps.sh "emulate-$processor"
+  echo "run: tests on $processor"
+  cmake --preset "$processor" >/dev/null
+  cmake --build --preset "$processor" -- --quiet
+  case $processor in
+    size) set -- -V -R '^library_(logits|size)' ;;
+    wasm) set -- -L emulated -R '^library_' ;;
+    *) set -- -L emulated ;;
+  esac
+  ctest --test-dir "build/$processor" --output-on-failure --no-tests=error "$@"
+done

@@ -22,7 +22,7 @@ fi
 
 # clang-tidy wants to see generated headers, so those are built first.
 cmake --preset debug -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
-cmake --build --preset debug --target thimble_text thimble_file -- --quiet
+cmake --build --preset debug --target thimble_text thimble_file tflite_generated -- --quiet
 echo "$sources" | xargs -P "$(nproc)" -n 4 clang-tidy-14 -p build/debug --quiet --warnings-as-errors='*' \
   2>/dev/null
 echo 'run: lint: clean'

@@ -53,6 +53,37 @@ class Import(support.TestCase):
         self.assertEqual(document["unused_tensors"], ["attic.weight"])
         self.assertIn("attic.weight", self.succeed("import", self.checkpoint, "-o", self.model))
 
+    def test_tflite_and_back(self):
+        """What export writes comes back: the same labels for the same words, heads and columns to prune."""
+        self.succeed("import", self.checkpoint, "-o", self.model)
+        written = self.folder / "m.tflite"
+        self.succeed("export", self.model, "-o", written, "--seq", "8")
+        again = self.folder / "again.thimble"
+        document = json.loads(self.succeed("import", written, "-o", again, "--json"))
+        self.assertEqual((document["task"], document["labels"]), ("single_label", ["no", "maybe", "yes"]))
+        self.assertEqual((document["architecture"], document["max_sequence_length"]), ("tflite", 8))
+        self.assertTrue(document["tokenizer"])
+        self.assertEqual(document["provenance"]["source"], "m.tflite")
+        logits = [json.loads(self.succeed("predict", model, "-", "--json", "--logits", "--ids",
+                                          stdin='{"input_ids": [2, 4, 5, 3]}\n'))["logits"]
+                  for model in (self.model, again)]
+        for ours, theirs in zip(*logits):
+            self.assertAlmostEqual(ours, theirs, delta=1e-4)
+        names = [node["name"] for node in json.loads(self.succeed("inspect", again, "--json"))["nodes"]]
+        self.assertIn("encoder.layer.0.attention.query", names)
+
+    def test_tflite_that_is_not_whole(self):
+        self.succeed("import", self.checkpoint, "-o", self.model)
+        written = self.folder / "m.tflite"
+        self.succeed("export", self.model, "-o", written)
+        again = self.folder / "again.thimble"
+        written.write_bytes(written.read_bytes()[:3000])
+        self.assertIn("m.tflite", self.fail_with(1, "import", written, "-o", again))
+        written.write_text("no such thing")
+        self.assertIn("is not a TensorFlow Lite file", self.fail_with(1, "import", written, "-o", again))
+        self.assertFalse(again.exists())
+        self.fail_with(2, "import", self.checkpoint, "-o", again, "--vocab", "vocab.txt")
+
     def test_wrong_calls(self):
         self.fail_with(2, "import", self.checkpoint)
         self.fail_with(2, "import", self.checkpoint, "-o", self.model, "--weights", "int4")

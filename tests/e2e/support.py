@@ -4,6 +4,7 @@ Each test file is a unittest that ctest runs with THIMBLE naming the program; ma
 in the form that gtest programs use, so that tools/test_summary.py counts them alike.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -35,6 +36,47 @@ def shared(path):
     checkout = pathlib.Path(__file__).resolve().parents[2]
     found = pathlib.Path(os.environ.get("THIMBLE_SHARED", checkout.parent / "shared")) / path
     return found if found.exists() else None
+
+
+def read_safetensors(path):
+    """Metadata, and {name: (type, shape, bytes)}, by the format's description and nothing of ours."""
+    content = path.read_bytes()
+    length, = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + length])
+    metadata = header.pop("__metadata__", {})
+    data = content[8 + length:]
+    ends = sorted(entry["data_offsets"] for entry in header.values())
+    if [begin for begin, _ in ends] != [0] + [end for _, end in ends[:-1]] or ends[-1][1] != len(data):
+        raise ValueError(f"{path}: tensors do not cover the data")
+    return metadata, {name: (entry["dtype"], entry["shape"], data[slice(*entry["data_offsets"])])
+                      for name, entry in header.items()}
+
+
+@functools.cache
+def python_with_torch():
+    """A Python that has PyTorch, or None."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = [python, "-c", "import torch"]
+        if os.path.exists(python) and subprocess.run(probe, capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def npm_package(name, version):
+    """The folder under which Node finds that package, fetched once into build/npm, or None."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / "build/npm" / name.replace("/", "-")
+    if (folder / "node_modules" / name).exists():
+        return folder
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    call = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--fetch-retries=0",
+            "--fetch-timeout=20000", "--prefix", folder, f"{name}@{version}"]
+    try:
+        subprocess.run(call, capture_output=True, timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    return folder if (folder / "node_modules" / name).exists() else None
 
 
 class TestCase(unittest.TestCase):
@@ -93,16 +135,19 @@ def bert_tensors(config):
     tensors += norm(e + "LayerNorm")
     for layer in range(config["num_hidden_layers"]):
         p = f"bert.encoder.layer.{layer}."
+        heads = config["num_attention_heads"]
+        pruned = config.get("pruned_heads", {}).get(str(layer), [])
+        width = h // heads * (heads - len(pruned))
         for part in ("query", "key", "value"):
-            tensors += linear(f"{p}attention.self.{part}", h, h)
-        tensors += linear(p + "attention.output.dense", h, h) + norm(p + "attention.output.LayerNorm")
+            tensors += linear(f"{p}attention.self.{part}", width, h)
+        tensors += linear(p + "attention.output.dense", h, width) + norm(p + "attention.output.LayerNorm")
         tensors += linear(p + "intermediate.dense", i, h)
         tensors += linear(p + "output.dense", h, i) + norm(p + "output.LayerNorm")
     return tensors + linear("bert.pooler.dense", h, h) + linear("classifier", 3, h)
 
 
-def write_safetensors(path, tensors, seed=1):
-    """Writes random float32 tensors, given as (name, shape)."""
+def write_safetensors(path, tensors, seed=1, numbers=None):
+    """Writes float32 tensors, given as (name, shape): what `numbers` has for a name, else random ones."""
     generator = random.Random(seed)
     header, data = {}, bytearray()
     for name, shape in tensors:
@@ -110,7 +155,8 @@ def write_safetensors(path, tensors, seed=1):
         for dimension in shape:
             count *= dimension
         begin = len(data)
-        data += struct.pack(f"<{count}f", *(generator.uniform(-0.5, 0.5) for _ in range(count)))
+        values = (numbers or {}).get(name) or [generator.uniform(-0.5, 0.5) for _ in range(count)]
+        data += struct.pack(f"<{count}f", *values)
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, len(data)]}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
@@ -133,6 +179,29 @@ def write_checkpoint(folder, **changes):
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 32}))
     write_safetensors(folder / "model.safetensors", bert_tensors(config))
+    return folder
+
+
+def write_question_answerer(folder):
+    """The same with a head for answers, and room for the 384 tokens that BertQuestionAnswerer gives. Its answers are in the
+    context: tokens of the second text stand out."""
+    write_checkpoint(folder, architectures=["BertForQuestionAnswering"], max_position_embeddings=384)
+    config = json.loads((folder / "config.json").read_text())
+    h = config["hidden_size"]
+    tensors = [(name, shape) for name, shape in bert_tensors(config)
+               if not name.startswith(("classifier", "bert.pooler"))]
+    tensors += [("qa_outputs.weight", (2, h)), ("qa_outputs.bias", (2,))]
+    numbers = {name: [1] * h for name, _ in tensors if name.endswith("LayerNorm.weight")}
+    second = [2, -2] * (h // 2)
+    numbers["bert.embeddings.position_embeddings.weight"] = [0] * (384 * h)  # all padding is alike
+    for name, shape in tensors:
+        if name.endswith("output.dense.weight"):
+            numbers[name] = [0.01] * (shape[0] * shape[1])
+    numbers["bert.embeddings.token_type_embeddings.weight"] = [0] * h + second
+    numbers["qa_outputs.weight"] = [x + 0.1 * sign * i for sign in (1, -1) for i, x in enumerate(second)]
+    write_safetensors(folder / "model.safetensors", tensors, numbers=numbers)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 384}))
     return folder
 
 

@@ -41,6 +41,11 @@ Result<OpenFile> OpenForReading(const std::string& path) {
     ::close(fd);
     return IoError(path + ": is not a regular file");
   }
+  if (!std::in_range<size_t>(info.st_size)) {
+    ::close(fd);
+    return ResourceExhausted(path + ": has " + std::to_string(info.st_size) +
+                             " bytes, more than this processor addresses");
+  }
   return OpenFile{fd, static_cast<size_t>(info.st_size)};
 }
 

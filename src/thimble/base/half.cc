@@ -1,6 +1,6 @@
 #include "thimble/base/half.h"
 
-#include <bit>
+#include "thimble/base/bit_cast.h"
 
 namespace thimble {
 
@@ -13,30 +13,28 @@ float HalfToFloat(uint16_t half) {
     return sign != 0 ? -magnitude : magnitude;
   }
   const uint32_t wide = exponent == 31 ? 255u : exponent + 112u;
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
+  return BitCast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
 uint16_t FloatToHalf(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = BitCast<uint32_t>(value);
   const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
   const uint32_t magnitude = bits & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);   // NaN
   if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // rounds to infinity
   if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 leaves mantissa * 2^-24 in the low bits
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3F000000u));
+    const float shifted = BitCast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (BitCast<uint32_t>(shifted) - 0x3F000000u));
   }
   const uint32_t odd = (magnitude >> 13) & 1u;
   const uint32_t rounded = magnitude + 0xFFFu + odd - 0x38000000u;
   return static_cast<uint16_t>(sign | (rounded >> 13));
 }
 
-float BFloat16ToFloat(uint16_t bf16) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bf16) << 16);
-}
+float BFloat16ToFloat(uint16_t bf16) { return BitCast<float>(static_cast<uint32_t>(bf16) << 16); }
 
 uint16_t FloatToBFloat16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t bits = BitCast<uint32_t>(value);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
   const uint32_t odd = (bits >> 16) & 1u;
   return static_cast<uint16_t>((bits + 0x7FFFu + odd) >> 16);

@@ -28,4 +28,7 @@ using Action = std::function<Status()>;
 #include "thimble/cli/verbs.inc"
 #undef VERB
 
+// thimble-train's part of `thimble export`.
+Action SetupExportTorchScript(CLI::App& app);
+
 }  // namespace thimble::cli

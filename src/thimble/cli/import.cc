@@ -1,4 +1,4 @@
-// thimble import: a checkpoint directory to one .thimble file.
+// thimble import: a checkpoint directory, or a file of another runtime, to one .thimble file.
 #include "thimble/formats/import.h"
 
 #include <CLI/CLI.hpp>
@@ -23,8 +23,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct ImportOptions {
-  std::string directory, base, output, weights, task;
-  bool json = false;
+  std::string source, base, output, weights, task, vocabulary, labels;
+  bool cased = false, uncased = false, json = false;
 };
 
 constexpr size_t kShownTensors = 3;
@@ -73,7 +73,12 @@ std::optional<Task> TaskOf(const ImportOptions& options) {
 }
 
 Result<ImportedModel> ImportModel(const ImportOptions& options) {
-  TRY(ImportedModel imported, ImportDirectory(options.directory, {.task = TaskOf(options)}));
+  std::optional<bool> lower_case;
+  if (options.cased || options.uncased) lower_case = options.uncased;
+  TRY(ImportedModel imported, ImportFrom(options.source, {.task = TaskOf(options),
+                                                          .vocabulary = options.vocabulary,
+                                                          .labels = options.labels,
+                                                          .lower_case = lower_case}));
   TRY_VOID(CheckInterrupt());
   imported.model.provenance.emplace_back("created_by", "thimble " THIMBLE_VERSION);
   TRY_VOID(ConvertWeights(imported.model, options.weights));
@@ -88,18 +93,18 @@ Result<ImportedModel> ImportAdapter(const ImportOptions& options) {
   }
   TRY(const Model base, ReadThimble(options.base));
   ImportedModel imported;
-  TRY(imported.model, ImportPeft(options.directory, base, TaskOf(options)));
+  TRY(imported.model, ImportPeft(options.source, base, TaskOf(options)));
   imported.model.provenance.emplace_back("adapter_created_by", "thimble " THIMBLE_VERSION);
   TRY_VOID(WriteAdapter(imported.model, base, options.output));
   return imported;
 }
 
 Status RunImport(const ImportOptions& options) {
-  const bool adapter = IsPeft(options.directory);
+  const bool adapter = IsPeft(options.source);
   if (adapter == options.base.empty()) {
-    return InvalidArgument(adapter ? options.directory +
+    return InvalidArgument(adapter ? options.source +
                                          " is an adapter: name its base with --base FILE.thimble"
-                                   : "--base is for adapters, and " + options.directory +
+                                   : "--base is for adapters, and " + options.source +
                                          " is none: it has no adapter_config.json");
   }
   TRY(const ImportedModel imported, adapter ? ImportAdapter(options) : ImportModel(options));
@@ -125,9 +130,9 @@ std::vector<std::string> TaskNames() {
 Action SetupImport(CLI::App& app) {
   auto options = std::make_shared<ImportOptions>();
   app.add_option(
-         "DIR", options->directory,
+         "SOURCE", options->source,
          "a directory as Hugging Face's save_pretrained writes it, an adapter of its PEFT library, "
-         "or a TensorFlow.js model")
+         "a TensorFlow.js model, or a .tflite or .onnx file with a transformer of text")
       ->required();
   app.add_option("-o,--output", options->output, "the .thimble file to write")
       ->required()
@@ -141,6 +146,18 @@ Action SetupImport(CLI::App& app) {
   app.add_option("--task", options->task, "build this head instead of the configured one: " + tasks)
       ->check(CLI::IsMember(TaskNames()).description(""))
       ->type_name("TASK");
+  app.add_option(
+         "--vocab", options->vocabulary,
+         "of a .tflite file: the vocab.txt of its tokenizer, in place of the one in the file")
+      ->type_name("FILE");
+  app.add_option("--labels", options->labels,
+                 "of a .tflite file: its labels, one a line, in place of those in the file")
+      ->type_name("FILE");
+  CLI::Option* cased = app.add_flag(
+      "--cased", options->cased, "of a .tflite file: text keeps its capital letters and accents");
+  app.add_flag("--uncased", options->uncased,
+               "of a .tflite file: text is lowered first (without either: as the vocabulary looks)")
+      ->excludes(cased);
   app.add_flag("--json", options->json, "one JSON document that says what was written");
   return [options] { return RunImport(*options); };
 }

@@ -96,28 +96,9 @@ Error BadCall(const CLI::App& app, const CLI::ParseError& error,
   return InvalidArgument(message + " (thimble " + app.get_name() + " --help)");
 }
 
-// Becomes the program that has the verb, which lies beside this one. Returns only if it cannot.
-Error RunElsewhere(const Verb& verb, std::vector<std::string> arguments) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string program = (self.parent_path() / kTrainProgram).string();
-  if (error || access(program.c_str(), X_OK) != 0) {
-    return NotFound(std::string(verb.name) + ": this verb is in " + kTrainProgram +
-                    ", which is not beside this program (./run build train builds it; it needs "
-                    "libtorch)");
-  }
-  // One pool of threads is enough; OpenBLAS makes its own where it is not told otherwise.
-  setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/0);
-  arguments.insert(arguments.begin(), {program, std::string(verb.name)});
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  execv(program.c_str(), argv.data());
-  return IoError(program + ": " + std::strerror(errno));
-}
-
 Status RunVerb(const Verb& verb, std::vector<std::string> arguments) {
-  if (verb.setup == nullptr) return RunElsewhere(verb, std::move(arguments));
+  if (verb.setup == nullptr)
+    return RunInTrainProgram(verb.name, std::move(arguments)).In(verb.name);
   CLI::App app(std::string(verb.summary), std::string(verb.name));
   app.get_formatter()->column_width(34);
   app.footer("Example:\n  " + std::string(verb.example));
@@ -150,6 +131,25 @@ Status Main(std::span<const Verb> verbs, std::vector<std::string> arguments) {
 }
 
 }  // namespace
+
+Error RunInTrainProgram(std::string_view verb, std::vector<std::string> arguments) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string program = (self.parent_path() / kTrainProgram).string();
+  if (error || access(program.c_str(), X_OK) != 0) {
+    return NotFound(std::string("this is done by ") + kTrainProgram +
+                    ", which is not beside this program (./run build train builds it; it needs "
+                    "libtorch)");
+  }
+  // One pool of threads is enough; OpenBLAS makes its own where it is not told otherwise.
+  setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/0);
+  arguments.insert(arguments.begin(), {program, std::string(verb)});
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  execv(program.c_str(), argv.data());
+  return IoError(program + ": " + std::strerror(errno));
+}
 
 int RunProgram(std::span<const Verb> verbs, int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `thimble ... | head` ends quietly, whatever our parent ignores

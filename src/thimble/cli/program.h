@@ -3,7 +3,9 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "thimble/cli/command.h"
 
@@ -15,6 +17,9 @@ struct Verb {
   std::string_view name, summary, example;
   Action (*setup)(CLI::App&);  // null: the verb is in kTrainProgram
 };
+
+// Becomes kTrainProgram, which lies beside this program, with that verb. Returns only if it cannot.
+Error RunInTrainProgram(std::string_view verb, std::vector<std::string> arguments);
 
 int RunProgram(std::span<const Verb> verbs, int argc, char** argv);
 

@@ -10,6 +10,9 @@ constexpr thimble::cli::Verb kVerbs[] = {
 #define VERB(function, name, summary, example) {name, summary, example, thimble::cli::function},
 #include "thimble/cli/train_verbs.inc"
 #undef VERB
+    // thimble export starts it for the formats that libtorch writes.
+    {"export", "write a model as TorchScript", "thimble export m.thimble -o m.pt",
+     thimble::cli::SetupExportTorchScript},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A directory of any format that is read here, as a Model.
+// A directory or file of any format that is read here, as a Model.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,12 @@
 namespace thimble {
 
 struct ImportOptions {
-  std::optional<Task> task;  // in place of what the configuration says; Hugging Face only
+  // In place of what the configuration says; not of TensorFlow.js, and of ONNX files only what their head can be.
+  std::optional<Task> task;
+  // Of .tflite files only, which may lack them: a vocab.txt, a file with a label a line, and whether text is
+  // lowered (unset: where the vocabulary has no capital letters).
+  std::string vocabulary, labels;
+  std::optional<bool> lower_case;
 };
 
 struct ImportedModel {
@@ -23,9 +28,9 @@ struct ImportedModel {
   std::vector<std::string> warnings;
 };
 
-// config.json makes it a Hugging Face directory, model.json a TensorFlow.js model. The files must
-// stay in place while the model lives.
-Result<ImportedModel> ImportDirectory(const std::string& directory,
-                                      const ImportOptions& options = {});
+// A file is a .tflite if it begins as one, an ONNX file by its ending. config.json makes a directory Hugging Face's, or
+// with model.onnx in place of weights Optimum's; model.json a TensorFlow.js model. The files must stay in place while the
+// model lives.
+Result<ImportedModel> ImportFrom(const std::string& path, const ImportOptions& options = {});
 
 }  // namespace thimble

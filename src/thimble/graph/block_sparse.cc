@@ -28,7 +28,8 @@ void ForEachBlock(const BlockSparse& stored, const Visit& visit) {
 }  // namespace
 
 Status CheckBlockSparse(size_t outputs, size_t inputs, std::span<const std::byte> data) {
-  if (inputs != 0 && outputs > kMaxBlockSparseElements / inputs) {
+  const bool rounds = outputs <= SIZE_MAX - kPanelWidth;
+  if (!rounds || (inputs != 0 && outputs > kMaxBlockSparseElements / inputs)) {
     return InvalidData("it has more than " + std::to_string(kMaxBlockSparseElements) + " elements");
   }
   const size_t panels = RoundUp(outputs, kPanelWidth) / kPanelWidth;
@@ -43,10 +44,11 @@ Status CheckBlockSparse(size_t outputs, size_t inputs, std::span<const std::byte
     return InvalidData("its panels do not follow each other");
   }
   const size_t blocks = begins[panels];
-  if (data.size() != BlockSparseBytes(outputs, blocks)) {
+  constexpr size_t kBlockBytes = kBlockFloats * sizeof(float);
+  if (blocks > data.size() / kBlockBytes || data.size() != BlockSparseBytes(outputs, blocks)) {
     return InvalidData("it has " + std::to_string(data.size()) + " bytes, its " +
                        std::to_string(blocks) + " blocks need " +
-                       std::to_string(BlockSparseBytes(outputs, blocks)));
+                       std::to_string(uint64_t{blocks} * kBlockBytes) + " beside their lists");
   }
   const BlockSparse stored = ViewBlockSparse(data.data(), outputs);
   for (size_t panel = 0; panel < panels; ++panel) {

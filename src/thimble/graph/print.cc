@@ -1,22 +1,15 @@
-#include <charconv>
-
+#include "thimble/base/format.h"
 #include "thimble/graph/graph.h"
 
 namespace thimble {
 namespace {
-
-std::string Number(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return {text, end};
-}
 
 // Collects " name=value" for every attribute.
 struct AttributePrinter {
   std::string text;
 
   void operator()(const char* name, int64_t value) { Append(name, std::to_string(value)); }
-  void operator()(const char* name, double value) { Append(name, Number(value)); }
+  void operator()(const char* name, double value) { Append(name, ShortestNumber(value)); }
   void Optional(const char* name, double value) {
     if (value != 0) (*this)(name, value);
   }

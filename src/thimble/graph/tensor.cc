@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "thimble/base/half.h"
 #include "thimble/graph/block_sparse.h"
@@ -89,7 +90,7 @@ std::string ShapeText(const Shape& shape) {
 std::optional<size_t> ElementCount(const Shape& shape) {
   size_t count = 1;
   for (const int64_t dim : shape) {
-    if (dim < 0) return std::nullopt;
+    if (!std::in_range<size_t>(dim)) return std::nullopt;
     const auto d = static_cast<size_t>(dim);
     if (d != 0 && count > std::numeric_limits<size_t>::max() / d) return std::nullopt;
     count *= d;

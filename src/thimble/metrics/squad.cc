@@ -30,9 +30,9 @@ std::u32string LowerWithoutPunctuation(std::string_view text) {
     const Utf8Character c = DecodeUtf8(text, at);
     at += c.bytes;
     if (IsAsciiPunctuation(c.code_point)) continue;
-    const std::span<const uint32_t> lower = LowerCaseOf(c.code_point);
-    if (lower.empty()) out.push_back(c.code_point);
-    for (const uint32_t part : lower) out.push_back(part);
+    const LowerCaseLetters lower = LowerCaseOf(c.code_point);
+    if (lower.count == 0) out.push_back(c.code_point);
+    for (const char32_t part : lower) out.push_back(part);
   }
   return out;
 }

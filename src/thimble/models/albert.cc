@@ -1,6 +1,9 @@
 // ALBERT (Lan et al. 2020): narrow embeddings, and layers that share the weights of their group.
+#include <algorithm>
+
 #include "thimble/models/builders.h"
 #include "thimble/models/config.h"
+#include "thimble/models/describe.h"
 #include "thimble/models/encoder.h"
 
 namespace thimble {
@@ -11,12 +14,14 @@ struct AlbertConfig {
   BlockShape block;
   int64_t layers = 12, groups = 1, inner_layers = 1;
   bool tied = true;
+  std::vector<int64_t> kept_heads;  // of each inner layer of each group
 };
 
 Result<AlbertConfig> ReadAlbertConfig(const nlohmann::json& json) {
   ConfigReader read(json);
   AlbertConfig c;
   c.block = {.heads = read.Size("num_attention_heads", 64),
+             .kept_heads = 0,
              .hidden = read.Size("hidden_size", 4096),
              .intermediate = read.Size("intermediate_size", 16384),
              .activation = read.Function("hidden_act", "gelu_new"),
@@ -41,6 +46,8 @@ Result<AlbertConfig> ReadAlbertConfig(const nlohmann::json& json) {
                           " times \"inner_group_num\" " + std::to_string(c.inner_layers) +
                           " is more than " + std::to_string(kMostLayers) + " layers"));
   }
+  TRY_VOID(read.status());
+  c.kept_heads = read.KeptHeads(c.groups * c.inner_layers, c.block.heads);
   TRY_VOID(read.status());
   return c;
 }
@@ -96,7 +103,9 @@ Result<Graph> BuildAlbert(const nlohmann::json& json, const BuildOptions& option
                                      ".albert_layers." + std::to_string(inner);
       const std::string place =
           "albert.encoder.layer." + std::to_string(i) + "." + std::to_string(inner);
-      x = TransformerBlock(layers, AlbertBlockNames(weights_at), place, c.block, x);
+      BlockShape block = c.block;
+      block.kept_heads = c.kept_heads[static_cast<size_t>(group * c.inner_layers + inner)];
+      x = TransformerBlock(layers, AlbertBlockNames(weights_at), place, block, x);
     }
   }
   layers.Output("last_hidden_state", x);
@@ -121,6 +130,27 @@ Result<Graph> BuildAlbert(const nlohmann::json& json, const BuildOptions& option
       TokenHead(layers, options.task, options, x);
   }
   return std::move(layers).Finish(c.embeddings.positions);
+}
+
+Result<nlohmann::json> DescribeAlbert(const Graph& graph) {
+  const Description d(graph);
+  nlohmann::json config = DescribeEncoder(d, "albert", "predictions.decoder");
+  const std::string mapping = "albert.encoder.embedding_hidden_mapping_in";
+  const int64_t hidden = d.Rows(mapping), layers = d.CountAfter(".encoder.layer.");
+  config["hidden_size"] = hidden;
+  config["num_attention_heads"] = d.Heads(hidden);
+  config["embedding_size"] = d.Columns(mapping);
+  // Layers by their nodes, groups by the names of the weights that they share.
+  int64_t groups = 1, inner = 1;
+  for (const Node& node : graph.nodes) {
+    for (const Weight& weight : node.weights) {
+      groups = std::max(groups, NumberAfter(weight.name, ".albert_layer_groups.") + 1);
+      inner = std::max(inner, NumberAfter(weight.name, ".albert_layers.") + 1);
+    }
+  }
+  config["num_hidden_groups"] = std::min(groups, layers);
+  config["inner_group_num"] = inner;
+  return config;
 }
 
 }  // namespace thimble

@@ -11,10 +11,13 @@ namespace {
 struct Row {
   std::string_view model_type;
   Result<Graph> (*build)(const nlohmann::json&, const BuildOptions&, WeightSource&);
+  Result<nlohmann::json> (*describe)(const Graph&);
+  std::string_view class_prefix;
 };
 
 constexpr Row kModels[] = {
-#define MODEL(model_type, Function) {model_type, Function},
+#define MODEL(model_type, Build, Describe, class_prefix) \
+  {model_type, Build, Describe, class_prefix},
 #include "thimble/models/models.inc"
 #undef MODEL
 };
@@ -41,6 +44,25 @@ Result<Graph> BuildGraph(const nlohmann::json& config, const BuildOptions& optio
   return Unsupported(type.empty() ? "there is no \"model_type\"; known are " + KnownArchitectures()
                                   : "\"model_type\" is \"" + type.substr(0, 40) + "\"; known are " +
                                         KnownArchitectures());
+}
+
+Result<nlohmann::json> DescribeGraph(const Graph& graph) {
+  for (const Row& row : kModels) {
+    const std::string words = std::string(row.model_type) + ".embeddings.word_embeddings";
+    if (graph.FindNode(words) == nullptr) continue;
+    TRY(nlohmann::json config, row.describe(graph));
+    config["model_type"] = row.model_type;
+    return config;
+  }
+  return Unsupported("its nodes have the names of no architecture; known are " +
+                     KnownArchitectures());
+}
+
+std::string_view HuggingFaceClassPrefix(std::string_view model_type) {
+  for (const Row& row : kModels) {
+    if (row.model_type == model_type) return row.class_prefix;
+  }
+  return {};
 }
 
 }  // namespace thimble

@@ -34,6 +34,15 @@ struct BuildOptions {
 Result<Graph> BuildGraph(const nlohmann::json& config, const BuildOptions& options,
                          WeightSource& weights);
 
+// The way back: the configuration of which BuildGraph makes a graph with the nodes of `graph`, whatever passes made of its
+// weights. Of a pruned graph it is that of the smallest one that it can be cut from (passes/shrink.h): all heads, and
+// as many columns as the widest feed-forward network has. Found by the names of nodes; what else the graph holds is not
+// looked at, so compare the two. kUnsupported: the names are those of no architecture.
+Result<nlohmann::json> DescribeGraph(const Graph& graph);
+
+// How the names of Hugging Face's classes begin ("MobileBert"); empty: it has none for this model_type.
+std::string_view HuggingFaceClassPrefix(std::string_view model_type);
+
 // Names of model_type values that BuildGraph knows, for messages.
 std::string KnownArchitectures();
 

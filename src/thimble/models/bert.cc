@@ -1,6 +1,7 @@
 // BERT (Devlin et al. 2019), and with it TinyBERT and MiniLM, which differ in sizes only.
 #include "thimble/models/builders.h"
 #include "thimble/models/config.h"
+#include "thimble/models/describe.h"
 #include "thimble/models/encoder.h"
 
 namespace thimble {
@@ -10,6 +11,7 @@ struct BertConfig {
   EmbeddingShape embeddings;
   BlockShape block;
   int64_t layers = 12;
+  std::vector<int64_t> kept_heads;  // of each layer
 };
 
 Result<BertConfig> ReadBertConfig(const nlohmann::json& json) {
@@ -27,6 +29,7 @@ Result<BertConfig> ReadBertConfig(const nlohmann::json& json) {
                   .width = c.block.hidden,
                   .epsilon = c.block.epsilon,
                   .position_ids = {}};
+  c.kept_heads = read.KeptHeads(c.layers, c.block.heads);
   read.RequireDivides("num_attention_heads", c.block.heads, "hidden_size", c.block.hidden);
   TRY_VOID(read.status());
   return c;
@@ -61,7 +64,9 @@ Result<Graph> BuildBert(const nlohmann::json& json, const BuildOptions& options,
   ValueId x = BertEmbeddings(layers, "bert.embeddings", c.embeddings);
   for (int64_t i = 0; i < c.layers; ++i) {
     const std::string layer = "bert.encoder.layer." + std::to_string(i);
-    x = TransformerBlock(layers, BertBlockNames(layer), layer, c.block, x);
+    BlockShape block = c.block;
+    block.kept_heads = c.kept_heads[static_cast<size_t>(i)];
+    x = TransformerBlock(layers, BertBlockNames(layer), layer, block, x);
     if (x == kNoValue) break;
   }
   layers.Output("last_hidden_state", x);
@@ -89,6 +94,10 @@ Result<Graph> BuildBert(const nlohmann::json& json, const BuildOptions& options,
       TokenHead(layers, options.task, options, x);
   }
   return std::move(layers).Finish(c.embeddings.positions);
+}
+
+Result<nlohmann::json> DescribeBert(const Graph& graph) {
+  return DescribeEncoder(Description(graph), "bert", "cls.predictions.decoder");
 }
 
 }  // namespace thimble

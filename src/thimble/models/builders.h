@@ -1,4 +1,4 @@
-// The build functions of models.inc; each lives in the file named after its architecture.
+// The functions of models.inc; each lives in the file named after its architecture.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,9 +7,10 @@
 
 namespace thimble {
 
-#define MODEL(model_type, Function)                                                 \
-  Result<Graph> Function(const nlohmann::json& config, const BuildOptions& options, \
-                         WeightSource& weights);
+#define MODEL(model_type, Build, Describe, class_prefix)                         \
+  Result<Graph> Build(const nlohmann::json& config, const BuildOptions& options, \
+                      WeightSource& weights);                                    \
+  Result<nlohmann::json> Describe(const Graph& graph);
 #include "thimble/models/models.inc"
 #undef MODEL
 

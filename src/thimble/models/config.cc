@@ -1,5 +1,8 @@
 #include "thimble/models/config.h"
 
+#include <algorithm>
+#include <set>
+
 namespace thimble {
 namespace {
 
@@ -104,6 +107,39 @@ void ConfigReader::RequireFlag(const char* key, bool only) {
   if (Flag(key, only) != only) {
     Fail(Unsupported(Quoted(key) + " is " + (only ? "false" : "true") + ", which is not handled"));
   }
+}
+
+std::vector<int64_t> ConfigReader::KeptHeads(int64_t layers, int64_t heads) {
+  std::vector<int64_t> kept(static_cast<size_t>(layers), heads);
+  const nlohmann::json* pruned = Find("pruned_heads");
+  if (pruned == nullptr) return kept;
+  const auto index = [](const nlohmann::json& value, int64_t limit) {
+    return value.is_number_unsigned() && value.get<uint64_t>() < static_cast<uint64_t>(limit);
+  };
+  const Error wrong =
+      InvalidData("\"pruned_heads\" must give lists of heads below " + std::to_string(heads) +
+                  " by layers below " + std::to_string(layers));
+  if (!pruned->is_object()) {
+    Fail(wrong);
+    return kept;
+  }
+  for (const auto& [key, list] : pruned->items()) {
+    const nlohmann::json layer = nlohmann::json::parse(key, nullptr, /*allow_exceptions=*/false);
+    const bool fits =
+        index(layer, layers) && list.is_array() &&
+        std::ranges::all_of(list, [&](const auto& head) { return index(head, heads); });
+    if (!fits) {
+      Fail(wrong);
+      return kept;
+    }
+    std::set<uint64_t> gone;
+    for (const nlohmann::json& head : list) gone.insert(head.get<uint64_t>());
+    int64_t& left = kept[layer.get<size_t>()];
+    left -= static_cast<int64_t>(gone.size());
+    if (left == 0)
+      Fail(Unsupported("\"pruned_heads\" leaves layer " + key.substr(0, 20) + " no head"));
+  }
+  return kept;
 }
 
 void ConfigReader::RequireDivides(const char* count_key, int64_t count, const char* size_key,

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "thimble/base/result.h"
 #include "thimble/graph/ops.h"
@@ -38,6 +39,10 @@ class ConfigReader {
   // Fails unless the key is missing or has this value: settings that would change what is computed.
   void Require(const char* key, std::string_view only);
   void RequireFlag(const char* key, bool only);
+
+  // Heads that "pruned_heads" ({"3": [0, 2]}: layer 3 has lost two) leaves in each of `layers` layers of `heads`; the
+  // others are numbered anew, so that only their number matters. A layer must keep one.
+  std::vector<int64_t> KeptHeads(int64_t layers, int64_t heads);
 
   // Makes `size` a multiple of `count`, or fails naming both keys.
   void RequireDivides(const char* count_key, int64_t count, const char* size_key, int64_t size);

@@ -25,10 +25,11 @@ BlockNames BertBlockNames(const std::string& layer) {
 
 ValueId TransformerBlock(Layers& layers, const BlockNames& weights, const std::string& place,
                          const BlockShape& shape, ValueId x) {
-  const ValueId q = LinearFrom(layers, weights.query, place + ".query", x, shape.hidden);
-  const ValueId k = LinearFrom(layers, weights.key, place + ".key", x, shape.hidden);
-  const ValueId v = LinearFrom(layers, weights.value, place + ".value", x, shape.hidden);
-  ValueId a = layers.Attention(place + ".attention", q, k, v, shape.heads);
+  const int64_t width = shape.hidden / shape.heads * shape.kept_heads;
+  const ValueId q = LinearFrom(layers, weights.query, place + ".query", x, width);
+  const ValueId k = LinearFrom(layers, weights.key, place + ".key", x, width);
+  const ValueId v = LinearFrom(layers, weights.value, place + ".value", x, width);
+  ValueId a = layers.Attention(place + ".attention", q, k, v, shape.kept_heads);
   a = LinearFrom(layers, weights.attention_out, place + ".attention_output", a, shape.hidden);
   a = layers.Add(place + ".attention_residual", a, x);
   a = layers.LayerNormFrom(weights.attention_norm, place + ".attention_norm", a, shape.epsilon);

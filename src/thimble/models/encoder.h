@@ -17,6 +17,7 @@ BlockNames BertBlockNames(const std::string& layer);
 
 struct BlockShape {
   int64_t heads = 12;
+  int64_t kept_heads = 12;  // what "pruned_heads" leaves of them in this layer
   int64_t hidden = 768;
   int64_t intermediate = 3072;
   Activation activation = Activation::kGelu;

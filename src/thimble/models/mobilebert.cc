@@ -3,6 +3,7 @@
 // neighbours.
 #include "thimble/models/builders.h"
 #include "thimble/models/config.h"
+#include "thimble/models/describe.h"
 #include "thimble/models/encoder.h"
 
 namespace thimble {
@@ -15,9 +16,11 @@ struct MobileBertConfig {
   int64_t vocabulary, positions, types;
   int64_t embedding, hidden, bottleneck, intermediate;
   int64_t layers, heads, feed_forwards;
+  std::vector<int64_t> kept_heads;  // of each layer
   Activation activation;
   double epsilon;
   bool no_norm, trigram, use_bottleneck, bottleneck_attention, shared_key_query;
+  bool tied;
   bool pooler;  // "classifier_activation": dense and tanh on the first token
 
   // Width inside a block.
@@ -44,12 +47,14 @@ Result<MobileBertConfig> ReadMobileBertConfig(const nlohmann::json& json) {
   c.bottleneck_attention = read.Flag("use_bottleneck_attention", false);
   c.shared_key_query = read.Flag("key_query_shared_bottleneck", true);
   c.pooler = read.Flag("classifier_activation", true);
+  c.tied = read.Flag("tie_word_embeddings", true);
   const std::string norm = read.Text("normalization_type", "no_norm");
   c.no_norm = norm == "no_norm";
   if (!c.no_norm && norm != "layer_norm") {
     read.Fail(Unsupported("\"normalization_type\" is \"" + norm.substr(0, 40) +
                           "\", must be \"no_norm\" or \"layer_norm\""));
   }
+  c.kept_heads = read.KeptHeads(c.layers, c.heads);
   read.RequireDivides("num_attention_heads", c.heads,
                       c.use_bottleneck ? "intra_bottleneck_size" : "hidden_size", c.inner());
   if (c.use_bottleneck && !c.bottleneck_attention && !c.shared_key_query &&
@@ -72,7 +77,8 @@ class MobileBert {
   Result<Graph> Build(const BuildOptions& options) && {
     ValueId x = Embeddings();
     for (int64_t i = 0; i < c_.layers && x != kNoValue; ++i) {
-      x = Block("mobilebert.encoder.layer." + std::to_string(i), x);
+      x = Block("mobilebert.encoder.layer." + std::to_string(i),
+                c_.kept_heads[static_cast<size_t>(i)], x);
     }
     layers_.Output("last_hidden_state", x);
     Heads(options, x);
@@ -130,13 +136,14 @@ class MobileBert {
     return Residual(output, f, x, c_.inner(), epsilon);
   }
 
-  ValueId Block(const std::string& layer, ValueId x) {
+  ValueId Block(const std::string& layer, int64_t heads, ValueId x) {
     const BlockInputs in = Bottlenecks(layer, x);
     const std::string self = layer + ".attention.self";
-    const ValueId q = layers_.Linear(self + ".query", in.query_key, c_.inner());
-    const ValueId k = layers_.Linear(self + ".key", in.query_key, c_.inner());
-    const ValueId v = layers_.Linear(self + ".value", in.value, c_.inner());
-    ValueId a = layers_.Attention(self, q, k, v, c_.heads);
+    const int64_t width = c_.inner() / c_.heads * heads;
+    const ValueId q = layers_.Linear(self + ".query", in.query_key, width);
+    const ValueId k = layers_.Linear(self + ".key", in.query_key, width);
+    const ValueId v = layers_.Linear(self + ".value", in.value, width);
+    ValueId a = layers_.Attention(self, q, k, v, heads);
     a = Residual(layer + ".attention.output", a, in.residual, c_.inner(), c_.epsilon);
     for (int64_t i = 0; i + 1 < c_.feed_forwards && a != kNoValue; ++i) {
       const std::string ffn = layer + ".ffn." + std::to_string(i);
@@ -157,11 +164,12 @@ class MobileBert {
     return pooled;
   }
 
-  // The decoder's rows are the word embedding, continued by columns of its own up to the hidden
+  // The decoder's rows are the word embedding (unless the two are not tied), continued by columns of its own up to the hidden
   // size.
   Weight Decoder() {
-    const Weight words =
-        layers_.Get("mobilebert.embeddings.word_embeddings.weight", {c_.vocabulary, c_.embedding});
+    const Weight words = layers_.Get(
+        c_.tied ? "mobilebert.embeddings.word_embeddings.weight" : "cls.predictions.decoder.weight",
+        {c_.vocabulary, c_.embedding});
     if (c_.hidden == c_.embedding) return words;
     const Weight rest = layers_.Transposed(
         layers_.Get("cls.predictions.dense.weight", {c_.hidden - c_.embedding, c_.vocabulary}));
@@ -228,6 +236,45 @@ Result<Graph> BuildMobileBert(const nlohmann::json& json, const BuildOptions& op
                               WeightSource& weights) {
   TRY(const MobileBertConfig config, ReadMobileBertConfig(json));
   return MobileBert(config, weights).Build(options);
+}
+
+Result<nlohmann::json> DescribeMobileBert(const Graph& graph) {
+  const Description d(graph);
+  const std::string words = "mobilebert.embeddings.word_embeddings";
+  const int64_t hidden = d.Columns("mobilebert.embeddings.position_embeddings");
+  const bool bottleneck = d.Any(".output.bottleneck.dense") != nullptr;
+  const bool shared = d.Any(".bottleneck.attention.dense") != nullptr;
+  const int64_t inner =
+      bottleneck ? d.Rows("mobilebert.encoder.layer.0.bottleneck.input.dense") : hidden;
+  // Without one of its own an attention reads what enters the layer, or the bottleneck of the residual.
+  const Node* value = d.Any(".attention.self.value");
+  const bool values_from_bottleneck =
+      value == nullptr ||
+      graph.value(value->inputs[0]).name.ends_with(".bottleneck.input.LayerNorm");
+  const Node* norm = d.Find("mobilebert.embeddings.LayerNorm");
+  const bool no_norm = norm == nullptr || norm->op == OpKind::kAffine;
+  return nlohmann::json{
+      {"vocab_size", d.Rows(words)},
+      {"max_position_embeddings", d.Rows("mobilebert.embeddings.position_embeddings")},
+      {"type_vocab_size", d.Rows("mobilebert.embeddings.token_type_embeddings")},
+      {"embedding_size", d.Columns(words)},
+      {"hidden_size", hidden},
+      {"intra_bottleneck_size", inner},
+      {"intermediate_size", d.MostRows(".intermediate.dense")},
+      {"num_hidden_layers", d.CountAfter(".encoder.layer.")},
+      {"num_attention_heads", d.Heads(inner)},
+      {"num_feedforward_networks", d.CountAfter(".ffn.") + 1},
+      {"hidden_act", d.Function(".intermediate.activation", ".intermediate.dense")},
+      {"layer_norm_eps",
+       d.Epsilon(no_norm ? "predictions.transform.LayerNorm" : ".attention.output.LayerNorm")},
+      {"trigram_input", d.Has("mobilebert.embeddings.trigram")},
+      {"use_bottleneck", bottleneck},
+      {"use_bottleneck_attention", bottleneck && !shared && values_from_bottleneck},
+      {"key_query_shared_bottleneck", bottleneck && shared},
+      {"classifier_activation",
+       d.Has("mobilebert.pooler.dense") || !d.Has("mobilebert.pooler.first")},
+      {"normalization_type", no_norm ? "no_norm" : "layer_norm"},
+      {"tie_word_embeddings", d.Tied("cls.predictions.decoder", words)}};
 }
 
 }  // namespace thimble

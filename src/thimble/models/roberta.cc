@@ -1,6 +1,7 @@
 // RoBERTa (Liu et al. 2019): BERT's blocks; positions count from pad_token_id + 1 and skip padding.
 #include "thimble/models/builders.h"
 #include "thimble/models/config.h"
+#include "thimble/models/describe.h"
 #include "thimble/models/encoder.h"
 
 namespace thimble {
@@ -46,11 +47,12 @@ void Heads(Layers& layers, const BlockShape& block, int64_t vocabulary, bool tie
 Result<Graph> BuildRoberta(const nlohmann::json& json, const BuildOptions& options,
                            WeightSource& weights) {
   ConfigReader read(json);
-  const BlockShape block{.heads = read.Size("num_attention_heads", 12),
-                         .hidden = read.Size("hidden_size", 768),
-                         .intermediate = read.Size("intermediate_size", 3072),
-                         .activation = read.Function("hidden_act", "gelu"),
-                         .epsilon = read.Epsilon("layer_norm_eps", 1e-12)};
+  BlockShape block{.heads = read.Size("num_attention_heads", 12),
+                   .kept_heads = 0,
+                   .hidden = read.Size("hidden_size", 768),
+                   .intermediate = read.Size("intermediate_size", 3072),
+                   .activation = read.Function("hidden_act", "gelu"),
+                   .epsilon = read.Epsilon("layer_norm_eps", 1e-12)};
   const int64_t padding = read.Integer("pad_token_id", 1, 0, 1 << 20);
   const int64_t positions = read.Size("max_position_embeddings", 512);
   const EmbeddingShape embeddings{.vocabulary = read.Size("vocab_size", 50265),
@@ -61,6 +63,7 @@ Result<Graph> BuildRoberta(const nlohmann::json& json, const BuildOptions& optio
                                   .position_ids = {.offset = padding + 1, .skip_id = padding}};
   const int64_t depth = read.Count("num_hidden_layers", 12);
   const bool tied = read.Flag("tie_word_embeddings", true);
+  const std::vector<int64_t> kept_heads = read.KeptHeads(depth, block.heads);
   read.RequireDivides("num_attention_heads", block.heads, "hidden_size", block.hidden);
   if (positions <= padding + 1) {
     read.Fail(InvalidData("\"max_position_embeddings\" " + std::to_string(positions) +
@@ -72,11 +75,21 @@ Result<Graph> BuildRoberta(const nlohmann::json& json, const BuildOptions& optio
   ValueId x = BertEmbeddings(layers, "roberta.embeddings", embeddings);
   for (int64_t i = 0; i < depth && x != kNoValue; ++i) {
     const std::string layer = "roberta.encoder.layer." + std::to_string(i);
+    block.kept_heads = kept_heads[static_cast<size_t>(i)];
     x = TransformerBlock(layers, BertBlockNames(layer), layer, block, x);
   }
   layers.Output("last_hidden_state", x);
   Heads(layers, block, embeddings.vocabulary, tied, options, x);
   return std::move(layers).Finish(positions - padding - 1);
+}
+
+Result<nlohmann::json> DescribeRoberta(const Graph& graph) {
+  const Description d(graph);
+  nlohmann::json config = DescribeEncoder(d, "roberta", "lm_head.decoder");
+  const Node* positions = d.Find("position_ids");
+  if (positions != nullptr)
+    config["pad_token_id"] = std::get<PositionIdsAttrs>(positions->attrs).offset - 1;
+  return config;
 }
 
 }  // namespace thimble

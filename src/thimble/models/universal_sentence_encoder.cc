@@ -81,4 +81,8 @@ Result<Graph> BuildUniversalSentenceEncoder(const nlohmann::json& json, const Bu
   return std::move(layers).Finish(shapes.positions);
 }
 
+Result<nlohmann::json> DescribeUniversalSentenceEncoder(const Graph&) {
+  return Unsupported("the original of universal_sentence_encoder is no model of Hugging Face's");
+}
+
 }  // namespace thimble

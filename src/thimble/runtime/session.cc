@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <new>
 
@@ -26,7 +27,9 @@ constexpr double kMinTaskMacs = 20000;
 // Uninitialised, aligned, grows and never shrinks.
 class Arena {
  public:
-  void Reserve(size_t bytes) {
+  // What a processor of 32 bits cannot address is a failed allocation like any other.
+  void Reserve(uint64_t wanted) {
+    const auto bytes = static_cast<size_t>(std::min<uint64_t>(wanted, PTRDIFF_MAX));
     if (bytes <= bytes_) return;
     memory_.reset();
     memory_.reset(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment})));
@@ -213,10 +216,11 @@ class Session::Impl {
 
   void PlaceBatchSlots() {
     slot_offsets_.clear();
-    size_t bytes = 0;
+    uint64_t bytes = 0;
     for (const Plan::BatchSlot& slot : plan_.batch_slots) {
-      slot_offsets_.push_back(bytes);
-      bytes += RoundUp(packed_.rows(slot.rows) * slot.stride * sizeof(float), kAlignment);
+      slot_offsets_.push_back(static_cast<size_t>(bytes));
+      bytes += uint64_t{packed_.rows(slot.rows)} * slot.stride * sizeof(float);
+      bytes += (kAlignment - bytes % kAlignment) % kAlignment;
     }
     arena_.Reserve(bytes);
   }

@@ -23,10 +23,12 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/text/generate_tables.h"
 #include "thimble/text/unicode_flags.h"
 
 namespace {
 
+using thimble::PrintArray;
 using thimble::UnicodeFlags;
 
 constexpr UChar32 kCodePoints = 0x110000;
@@ -157,48 +159,42 @@ uint8_t Flags(UChar32 c) {
   return static_cast<uint8_t>(flags);
 }
 
+// Blocks of equal contents stand once; returns the number of each.
 template <class T>
-void PrintArray(const char* type, const char* name, const std::vector<T>& values) {
-  std::printf("constexpr %s %s[] = {", type, name);
-  for (size_t i = 0; i < values.size(); ++i) {
-    std::printf("%s%u,", i % 24 == 0 ? "\n" : "", static_cast<unsigned>(values[i]));
+std::vector<uint16_t> Share(const std::vector<T>& values, size_t size, std::vector<T>& blocks) {
+  std::map<std::vector<T>, uint16_t> numbers;
+  std::vector<uint16_t> index;
+  for (auto begin = values.begin(); begin != values.end();
+       begin += static_cast<std::ptrdiff_t>(size)) {
+    const std::vector<T> block(begin, begin + static_cast<std::ptrdiff_t>(size));
+    const auto [found, fresh] = numbers.emplace(block, thimble::To16Bits(numbers.size()));
+    if (fresh) blocks.insert(blocks.end(), block.begin(), block.end());
+    index.push_back(found->second);
   }
-  std::printf("\n};\n");
+  return index;
 }
 
 void PrintFlags() {
-  constexpr UChar32 kBlock = 1 << thimble::kUnicodeBlockBits;
-  std::map<std::string, size_t> blocks;
-  std::vector<uint8_t> index, flags;
-  for (UChar32 begin = 0; begin < kCodePoints; begin += kBlock) {
-    std::string block;
-    for (UChar32 c = begin; c < begin + kBlock; ++c) block.push_back(static_cast<char>(Flags(c)));
-    const auto [found, fresh] = blocks.emplace(block, blocks.size());
-    if (fresh) flags.insert(flags.end(), block.begin(), block.end());
-    index.push_back(static_cast<uint8_t>(found->second));
+  std::vector<uint8_t> all, flags;
+  for (UChar32 c = 0; c < kCodePoints; ++c) all.push_back(Flags(c));
+  std::vector<uint16_t> blocks;
+  const std::vector<uint16_t> pages = Share(Share(all, size_t{1} << thimble::kFlagBlockBits, flags),
+                                            size_t{1} << thimble::kFlagPageBits, blocks);
+  if (*std::max_element(pages.begin(), pages.end()) > 255) {
+    std::fprintf(stderr, "too many pages\n"), std::abort();
   }
-  if (blocks.size() > 256)
-    std::fprintf(stderr, "too many blocks: %zu\n", blocks.size()), std::abort();
-  PrintArray("uint8_t", "kFlagBlockIndex", index);
-  PrintArray("uint8_t", "kFlagBlocks", flags);
+  PrintArray("uint8_t", "kFlagPages", pages);
+  PrintArray("uint16_t", "kFlagBlocks", blocks);
+  PrintArray("uint8_t", "kFlags", flags);
 }
 
-// Sorted keys; the mapping of key i is kValues[kBegins[i]] .. kValues[kBegins[i + 1]].
 template <class Map>
-void PrintMapping(const std::string& name, const Map& map) {
-  std::vector<uint32_t> keys, values;
-  std::vector<uint16_t> begins;
+void PrintMap(const std::string& name, const Map& map) {
+  std::map<uint32_t, std::vector<uint32_t>> mapping;
   for (UChar32 c = 0; c < kCodePoints; ++c) {
-    const std::vector<uint32_t> to = map(c);
-    if (to.empty()) continue;
-    keys.push_back(static_cast<uint32_t>(c));
-    begins.push_back(static_cast<uint16_t>(values.size()));
-    values.insert(values.end(), to.begin(), to.end());
+    if (std::vector<uint32_t> to = map(c); !to.empty()) mapping[static_cast<uint32_t>(c)] = to;
   }
-  begins.push_back(static_cast<uint16_t>(values.size()));
-  PrintArray("uint32_t", ("k" + name + "Keys").c_str(), keys);
-  PrintArray("uint16_t", ("k" + name + "Begins").c_str(), begins);
-  PrintArray("uint32_t", ("k" + name + "Values").c_str(), values);
+  thimble::PrintMapping(name, mapping);
 }
 
 }  // namespace
@@ -206,11 +202,12 @@ void PrintMapping(const std::string& name, const Map& map) {
 int main() {
   std::printf("// Made by generate_unicode; do not edit.\nnamespace thimble::unicode_tables {\n");
   PrintFlags();
-  PrintMapping("Decomposition", Decomposition);
-  PrintMapping("LowerCase", LowerCase);
-  PrintMapping("CombiningClass", [](UChar32 c) {
-    const uint8_t ccc = CombiningClass(c);
-    return ccc == 0 ? std::vector<uint32_t>() : std::vector<uint32_t>{ccc};
-  });
+  PrintMap("Decomposition", Decomposition);
+  PrintMap("LowerCase", LowerCase);
+  std::map<uint32_t, uint8_t> classes;
+  for (UChar32 c = 0; c < kCodePoints; ++c) {
+    if (const uint8_t ccc = CombiningClass(c)) classes[static_cast<uint32_t>(c)] = ccc;
+  }
+  thimble::PrintBytes("CombiningClass", classes);
   std::printf("}  // namespace thimble::unicode_tables\n");
 }

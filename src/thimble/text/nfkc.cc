@@ -2,37 +2,44 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <span>
+#include <vector>
 
+#include "thimble/text/nfkc_flags.h"
+#include "thimble/text/sparse_table.h"
 #include "thimble/text/utf8.h"
+
+#include "thimble/text/nfkc_tables.inc"
 
 namespace thimble {
 namespace {
 
-struct Properties {
-  uint16_t decomposition;  // offset into kDecompositions
-  uint8_t length;          // 0: the character stands for itself
-  uint8_t combining_class;
-  bool composes_backward;  // may join with a character before it
-};
-struct Composition {
-  char32_t first, second, composed;
-};
+// A combining class or kComposesBackward.
+uint8_t JoiningOf(char32_t c) {
+  const size_t key = nfkc_tables::kClassKeys.Find(c);
+  return key == SparseKeys::kNone ? 0 : nfkc_tables::kClassValues[key];
+}
 
-#include "thimble/text/nfkc_tables.inc"
-
-constexpr char32_t kPageSize = 128;
-
-const Properties& PropertiesOf(char32_t c) {
-  // The last page stands for all behind it.
-  const size_t page = std::min<size_t>(c / kPageSize, std::size(kPageIndex) - 1);
-  return kProperties[kPages[kPageIndex[page] * kPageSize + c % kPageSize]];
+uint8_t CombiningClass(char32_t c) {
+  const uint8_t joining = JoiningOf(c);
+  return joining == kComposesBackward ? 0 : joining;
 }
 
 // Hangul syllables are arithmetic (Unicode 15, section 3.12).
 constexpr char32_t kLead = 0x1100, kVowel = 0x1161, kTail = 0x11A7, kSyllable = 0xAC00;
 constexpr char32_t kLeads = 19, kVowels = 21, kTails = 28, kSyllables = kLeads * kVowels * kTails;
+
+template <class CodePoint>
+char32_t FindComposition(std::span<const Composition<CodePoint>> table, char32_t first,
+                         char32_t second) {
+  const auto found =
+      std::lower_bound(table.begin(), table.end(), Composition<char32_t>{first, second, 0},
+                       [](const Composition<CodePoint>& a, const Composition<char32_t>& b) {
+                         return a.first != b.first ? a.first < b.first : a.second < b.second;
+                       });
+  const bool exact = found != table.end() && found->first == first && found->second == second;
+  return exact ? found->composed : 0;
+}
 
 char32_t Compose(char32_t first, char32_t second) {
   if (first - kLead < kLeads && second - kVowel < kVowels) {
@@ -42,22 +49,15 @@ char32_t Compose(char32_t first, char32_t second) {
       second - kTail < kTails && second != kTail) {
     return first + (second - kTail);
   }
-  const auto found = std::lower_bound(
-      std::begin(kCompositions), std::end(kCompositions), Composition{first, second, 0},
-      [](const Composition& a, const Composition& b) {
-        return a.first != b.first ? a.first < b.first : a.second < b.second;
-      });
-  const bool exact =
-      found != std::end(kCompositions) && found->first == first && found->second == second;
-  return exact ? found->composed : 0;
+  const char32_t composed = FindComposition<char16_t>(nfkc_tables::kCompositions, first, second);
+  return composed != 0 ? composed
+                       : FindComposition<char32_t>(nfkc_tables::kWideCompositions, first, second);
 }
 
 // Whether normalization can be cut before `c`: nothing in front of it can join or move past it.
 bool IsBoundary(char32_t c) {
-  const Properties& own = PropertiesOf(c);
-  const Properties& first =
-      own.length == 0 ? own : PropertiesOf(kDecompositions[own.decomposition]);
-  return first.combining_class == 0 && !first.composes_backward;
+  std::span<const uint16_t> parts = nfkc_tables::kDecomposition.Find(c);
+  return JoiningOf(parts.empty() ? c : TakeCodePoint(parts)) == 0;
 }
 
 // Normalizes a stretch between two boundaries. The buffer is kept from one to the next.
@@ -72,11 +72,9 @@ class Stretch {
       if (s % kTails != 0) Push(kTail + s % kTails);
       return;
     }
-    const Properties& p = PropertiesOf(c);
-    if (p.length == 0) return characters_.push_back({c, p.combining_class});
-    for (const char32_t part : std::span(kDecompositions).subspan(p.decomposition, p.length)) {
-      Push(part);
-    }
+    std::span<const uint16_t> parts = nfkc_tables::kDecomposition.Find(c);
+    if (parts.empty()) return Push(c);
+    while (!parts.empty()) Push(TakeCodePoint(parts));
   }
 
   // Orders and composes, then appends to `text`.
@@ -110,7 +108,7 @@ class Stretch {
     uint8_t combining_class;
   };
 
-  void Push(char32_t c) { characters_.push_back({c, PropertiesOf(c).combining_class}); }
+  void Push(char32_t c) { characters_.push_back({c, CombiningClass(c)}); }
 
   // Canonical order: every run of combining characters by class, otherwise as it was.
   void Order() {

@@ -85,18 +85,18 @@ void LowerCaseGrowing(std::vector<NormalCharacter>& text, size_t from) {
                                           text.end());
   text.resize(from);
   for (const NormalCharacter& c : rest) {
-    const std::span<const uint32_t> lower = LowerCaseOf(c.code_point);
-    if (lower.empty()) text.push_back(c);
-    for (const uint32_t part : lower) text.push_back({part, c.range});
+    const LowerCaseLetters lower = LowerCaseOf(c.code_point);
+    if (lower.count == 0) text.push_back(c);
+    for (const char32_t part : lower) text.push_back({part, c.range});
   }
 }
 
 void LowerCase(std::vector<NormalCharacter>& text, size_t from) {
   for (size_t i = from; i < text.size(); ++i) {
     if (!HasFlag(text[i].code_point, UnicodeFlags::kHasLowerCase)) continue;
-    const std::span<const uint32_t> lower = LowerCaseOf(text[i].code_point);
-    if (lower.size() > 1) return LowerCaseGrowing(text, i);
-    text[i].code_point = lower[0];
+    const LowerCaseLetters lower = LowerCaseOf(text[i].code_point);
+    if (lower.count > 1) return LowerCaseGrowing(text, i);
+    text[i].code_point = lower.letters[0];
   }
 }
 

@@ -1,6 +1,7 @@
 #include "thimble/text/tokenizer.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <span>
 
@@ -81,7 +82,9 @@ class Tokenizer::Impl {
 
   Result<TokenList> Tokenize(std::string_view text, size_t limit = SIZE_MAX) const {
     if (unigram_.has_value()) return InvalidArgument("the model reads one text, not a pair");
-    if (text.size() >= (size_t{1} << 32)) return InvalidArgument("the text is longer than 4 GiB");
+    if (text.size() > std::numeric_limits<uint32_t>::max()) {
+      return InvalidArgument("the text is longer than 4 GiB");
+    }
     TokenList tokens;
     tokens.limit = limit;
     const size_t guess = std::min(text.size() / 4 + 8, size_t{1} << 16);

@@ -1,8 +1,8 @@
 #include "thimble/text/unicode.h"
 
-#include <algorithm>
-#include <iterator>
+#include <span>
 
+#include "thimble/text/sparse_table.h"
 #include "thimble/text/unicode_tables.inc"
 
 namespace thimble {
@@ -11,15 +11,6 @@ using namespace unicode_tables;  // NOLINT: the generated tables are this file's
 
 namespace {
 
-template <size_t kKeys, size_t kBegins, size_t kValues>
-std::span<const uint32_t> Find(const uint32_t (&keys)[kKeys], const uint16_t (&begins)[kBegins],
-                               const uint32_t (&values)[kValues], char32_t c) {
-  const auto found = std::lower_bound(std::begin(keys), std::end(keys), static_cast<uint32_t>(c));
-  if (found == std::end(keys) || *found != static_cast<uint32_t>(c)) return {};
-  const auto i = static_cast<size_t>(found - std::begin(keys));
-  return {values + begins[i], values + begins[i + 1]};
-}
-
 // Hangul syllables decompose by arithmetic (Unicode, section 3.12).
 constexpr char32_t kFirstSyllable = 0xAC00, kSyllableCount = 11172;
 constexpr char32_t kFirstLead = 0x1100, kFirstVowel = 0x1161, kBeforeTrail = 0x11A7;
@@ -27,13 +18,17 @@ constexpr char32_t kTrails = 28, kVowelsTimesTrails = 588;
 
 }  // namespace
 
-std::span<const uint32_t> LowerCaseOf(char32_t c) {
-  return Find(kLowerCaseKeys, kLowerCaseBegins, kLowerCaseValues, c);
+LowerCaseLetters LowerCaseOf(char32_t c) {
+  LowerCaseLetters lower{};
+  for (std::span<const uint16_t> units = kLowerCase.Find(c); !units.empty();) {
+    lower.letters[lower.count++] = TakeCodePoint(units);
+  }
+  return lower;
 }
 
 uint8_t CombiningClassOf(char32_t c) {
-  const auto found = Find(kCombiningClassKeys, kCombiningClassBegins, kCombiningClassValues, c);
-  return found.empty() ? 0 : static_cast<uint8_t>(found[0]);
+  const size_t key = kCombiningClassKeys.Find(c);
+  return key == SparseKeys::kNone ? 0 : kCombiningClassValues[key];
 }
 
 size_t Decompose(char32_t c, char32_t (&out)[4]) {
@@ -45,14 +40,12 @@ size_t Decompose(char32_t c, char32_t (&out)[4]) {
     out[2] = kBeforeTrail + index % kTrails;
     return 3;
   }
-  const std::span<const uint32_t> found =
-      Find(kDecompositionKeys, kDecompositionBegins, kDecompositionValues, c);
-  if (found.empty()) {
-    out[0] = c;
-    return 1;
+  size_t count = 0;
+  for (std::span<const uint16_t> units = kDecomposition.Find(c); !units.empty();) {
+    out[count++] = TakeCodePoint(units);
   }
-  std::copy(found.begin(), found.end(), out);
-  return found.size();
+  if (count == 0) out[count++] = c;
+  return count;
 }
 
 }  // namespace thimble

@@ -4,26 +4,35 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "thimble/text/unicode_flags.h"
 
 namespace thimble {
 
 namespace unicode_tables {
-extern const uint8_t kFlagBlockIndex[];
-extern const uint8_t kFlagBlocks[];
+extern const uint8_t kFlagPages[];
+extern const uint16_t kFlagBlocks[];
+extern const uint8_t kFlags[];
 }  // namespace unicode_tables
 
 inline uint8_t FlagsOf(char32_t c) {
-  constexpr char32_t kMask = (1u << kUnicodeBlockBits) - 1;
-  const size_t block = unicode_tables::kFlagBlockIndex[c >> kUnicodeBlockBits];
-  return unicode_tables::kFlagBlocks[(block << kUnicodeBlockBits) + (c & kMask)];
+  constexpr char32_t kInBlock = (1u << kFlagBlockBits) - 1, kInPage = (1u << kFlagPageBits) - 1;
+  const size_t page = unicode_tables::kFlagPages[c >> (kFlagBlockBits + kFlagPageBits)];
+  const size_t block =
+      unicode_tables::kFlagBlocks[(page << kFlagPageBits) + (c >> kFlagBlockBits & kInPage)];
+  return unicode_tables::kFlags[(block << kFlagBlockBits) + (c & kInBlock)];
 }
 inline bool HasFlag(char32_t c, uint8_t flag) { return (FlagsOf(c) & flag) != 0; }
 
-// Lower case of one code point without regard to its neighbours; empty where it is its own.
-std::span<const uint32_t> LowerCaseOf(char32_t c);
+// Lower case of one code point without regard to its neighbours: one or two, none where it is its own.
+struct LowerCaseLetters {
+  char32_t letters[2];
+  size_t count;
+
+  const char32_t* begin() const { return letters; }
+  const char32_t* end() const { return letters + count; }
+};
+LowerCaseLetters LowerCaseOf(char32_t c);
 
 uint8_t CombiningClassOf(char32_t c);
 

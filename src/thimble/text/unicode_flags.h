@@ -5,7 +5,8 @@
 
 namespace thimble {
 
-inline constexpr int kUnicodeBlockBits = 7;  // code points per block of the flag table: 128
+// Code points per block of the flag table, and blocks per page: 32 each.
+inline constexpr int kFlagBlockBits = 5, kFlagPageBits = 5;
 
 struct UnicodeFlags {
   static constexpr uint8_t kWhiteSpace = 1;      // White_Space

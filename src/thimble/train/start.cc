@@ -149,7 +149,7 @@ Result<Start> FromStored(const StartOptions& options) {
 
 Result<Model> OpenModel(const std::string& path, std::optional<Task> task) {
   if (!IsDirectory(path)) return ReadThimble(path);
-  TRY(ImportedModel imported, ImportDirectory(path, {.task = task}));
+  TRY(ImportedModel imported, ImportFrom(path, {.task = task}));
   return std::move(imported.model);
 }
 

@@ -1,8 +1,11 @@
-// config.json: the head that it names, and the graph that an obliging checkpoint would give for it.
+// config.json: the head that it names, the graph that an obliging checkpoint would give for it, and that the way back to
+// a configuration gives the same graph.
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 
 #include "thimble/formats/huggingface/head_config.h"
+#include "thimble/formats/huggingface/write_weights.h"
 #include "thimble/models/architecture.h"
 
 namespace {
@@ -36,6 +39,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Obliging weights;
   const Result<Graph> graph =
       BuildGraph(*config, {.task = head->task, .labels = head->labels}, weights);
-  if (graph) THIMBLE_CHECK(Verify(*graph).has_value());
+  if (!graph) return 0;
+  THIMBLE_CHECK(Verify(*graph).has_value());
+  const Result<Json> described = DescribeGraph(*graph);
+  if (!described) return 0;  // an architecture that is not Hugging Face's
+  Model model;
+  model.task = head->task;
+  model.graph = *graph;
+  const Result<WrittenWeights> written = WriteWeights(model);
+  if (!written) std::fprintf(stderr, "%s\n", written.error().message().c_str());
+  THIMBLE_CHECK(written.has_value());
   return 0;
 }

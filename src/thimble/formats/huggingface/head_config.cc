@@ -107,6 +107,18 @@ Status ApplyProblemType(const Json& config, HeadConfig& head) {
 
 }  // namespace
 
+std::string_view ClassSuffix(Task task) {
+  if (task == Task::kMultiLabel || task == Task::kRegression) task = Task::kSingleLabel;
+  const auto* found = std::ranges::find(kHeads, task, &Head::task);
+  return found == std::end(kHeads) ? "Model" : found->suffix;
+}
+
+std::optional<std::string_view> ProblemTypeName(Task task) {
+  const auto* found = std::ranges::find(kProblemTypes, task, &ProblemType::task);
+  if (found == std::end(kProblemTypes)) return std::nullopt;
+  return found->name;
+}
+
 Result<HeadConfig> ReadHeadConfig(const Json& config, const StoredTensors& tensors,
                                   std::optional<Task> task) {
   HeadConfig head;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "thimble/base/result.h"
@@ -12,6 +13,11 @@
 #include "thimble/graph/task.h"
 
 namespace thimble {
+
+// How the names of Hugging Face's classes end: "ForSequenceClassification".
+std::string_view ClassSuffix(Task task);
+// "single_label_classification"; nothing for tasks of which "problem_type" says nothing.
+std::optional<std::string_view> ProblemTypeName(Task task);
 
 struct HeadConfig {
   Task task = Task::kFeatures;

@@ -17,7 +17,7 @@ namespace {
 // Configurations of the first years do not say what they configure; the checkpoint's names do.
 void InferModelType(Json& config, const StoredTensors& tensors) {
   constexpr std::string_view kTypes[] = {
-#define MODEL(model_type, Function) model_type,
+#define MODEL(model_type, Build, Describe, class_prefix) model_type,
 #include "thimble/models/models.inc"
 #undef MODEL
   };

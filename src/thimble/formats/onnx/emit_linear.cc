@@ -60,31 +60,58 @@ const std::string& OnnxEmitter::ZeroPoint() {
   return zero_point_;
 }
 
+std::string OnnxEmitter::Codes(const Weight& weight) {
+  return Cached(weight, "codes", [&] {
+    const Shape shape = {weight.tensor.dim(1), weight.tensor.dim(0)};
+    const std::vector<int8_t> transposed = TransposedCodes(weight.tensor);
+    return options_.codes == OnnxCodes::kUnsigned
+               ? onnx_.Bytes(weight.name, shape, WithZeroPoint(transposed))
+               : onnx_.Bytes(weight.name, shape, transposed);
+  });
+}
+
+std::string OnnxEmitter::Scales(const Weight& weight) {
+  return Cached(weight, "scales", [&] {
+    return onnx_.Floats(weight.name + "/scales", {weight.tensor.dim(0)}, weight.tensor.scales());
+  });
+}
+
 std::string OnnxEmitter::IntegerProduct(const Node& node) {
   const std::vector<std::string>& quantized = Quantized(node);
   const Weight& weight = node.weights[0];
-  const int64_t outputs = weight.tensor.dim(0), inputs = weight.tensor.dim(1);
-  const bool has_zero_point = options_.codes == OnnxCodes::kUnsigned;
-  const std::string codes = Cached(weight, "codes", [&] {
-    const Shape shape = {inputs, outputs};
-    const std::vector<int8_t> transposed = TransposedCodes(weight.tensor);
-    return has_zero_point ? onnx_.Bytes(weight.name, shape, WithZeroPoint(transposed))
-                          : onnx_.Bytes(weight.name, shape, transposed);
-  });
-  const std::string scales = Cached(weight, "scales", [&] {
-    return onnx_.Floats(weight.name + "/scales", {outputs}, weight.tensor.scales());
-  });
+  const std::string codes = Codes(weight), scales = Scales(weight);
   const std::string sums =
-      has_zero_point ? Op("MatMulInteger", node, {quantized[0], codes, quantized[2], ZeroPoint()})
-                     : Op("MatMulInteger", node, {quantized[0], codes, quantized[2]});
+      options_.codes == OnnxCodes::kUnsigned
+          ? Op("MatMulInteger", node, {quantized[0], codes, quantized[2], ZeroPoint()})
+          : Op("MatMulInteger", node, {quantized[0], codes, quantized[2]});
   const std::string scale = Op("Mul", node, {quantized[1], scales});
   return Op("Mul", node, {Op("Cast", node, {sums}, {{"to", kOnnxFloat}}), scale});
+}
+
+// The same of floats that stand for codes.
+std::string OnnxEmitter::QdqProduct(const Node& node) {
+  const std::vector<std::string>& quantized = Quantized(node);
+  const Weight& weight = node.weights[0];
+  const std::string zeros = Cached(weight, "zeros", [&] {
+    const auto outputs = static_cast<size_t>(weight.tensor.dim(0));
+    const Shape shape = {weight.tensor.dim(0)};
+    return options_.codes == OnnxCodes::kUnsigned
+               ? onnx_.Bytes(weight.name + "/zeros", shape,
+                             std::vector<uint8_t>(outputs, kZeroPoint))
+               : onnx_.Bytes(weight.name + "/zeros", shape, std::vector<int8_t>(outputs, 0));
+  });
+  const std::string x = Op("DequantizeLinear", node, {quantized[0], quantized[1], quantized[2]});
+  const std::string w =
+      Op("DequantizeLinear", node, {Codes(weight), Scales(weight), zeros}, {{"axis", int64_t{1}}});
+  return Op("MatMul", node, {x, w});
 }
 
 std::string OnnxEmitter::EmitLinear(const Node& node) {
   const bool has_bias = node.weights.size() > 1;
   if (node.weights[0].tensor.dtype() == DType::kI8) {
-    const std::string product = IntegerProduct(node);
+    const bool qdq = options_.static_form == OnnxStatic::kQdq &&
+                     std::get<LinearAttrs>(node.attrs).input_scale > 0;
+    const std::string product = qdq ? QdqProduct(node) : IntegerProduct(node);
     return has_bias ? Op("Add", node, {product, Constant(node.weights[1])}) : product;
   }
   const OnnxWriter::Attribute transposed{"transB", int64_t{1}};

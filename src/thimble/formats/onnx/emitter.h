@@ -58,7 +58,11 @@ class OnnxEmitter {
 
   const std::vector<std::string>& Quantized(const Node& node);
   const std::string& ZeroPoint();
+  // The codes of a linear's weight, [inputs, outputs]; and their scales, one for each output.
+  std::string Codes(const Weight& weight);
+  std::string Scales(const Weight& weight);
   std::string IntegerProduct(const Node& node);
+  std::string QdqProduct(const Node& node);
   std::string Heads(const Node& node, size_t input, std::vector<int64_t> order);
   std::string Gelu(const Node& node, const std::string& x);
   std::string GeluTanh(const Node& node, const std::string& x);

@@ -2,6 +2,7 @@
 
 #include "thimble/base/file.h"
 #include "thimble/formats/onnx/emitter.h"
+#include "thimble/formats/onnx/metadata.h"
 
 namespace thimble {
 namespace {
@@ -13,14 +14,8 @@ Status Write(const Model& model, const OnnxOptions& options, const OnnxWriter::S
   }
   TRY_VOID(Verify(model.graph));
   OnnxWriter onnx = OnnxEmitter(model.graph, options).Emit();
-  onnx.Metadata("thimble.architecture", model.architecture);
-  onnx.Metadata("thimble.task", TaskName(model.task));
-  for (size_t i = 0; i < model.labels.size(); ++i) {
-    onnx.Metadata("thimble.label." + std::to_string(i), model.labels[i]);
-  }
-  for (const auto& [key, text] : model.provenance) {
-    onnx.Metadata("thimble.provenance." + key, text);
-  }
+  WriteOnnxMetadata(model,
+                    [&](std::string_view key, std::string_view text) { onnx.Metadata(key, text); });
   return std::move(onnx).Finish(model.architecture, options.opset, sink);
 }
 

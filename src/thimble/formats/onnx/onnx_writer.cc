@@ -2,38 +2,21 @@
 
 #include <utility>
 
+#include "thimble/formats/onnx/onnx_fields.h"
+
 namespace thimble {
 namespace {
 
-// Field numbers of onnx.proto, by message.
-namespace model {
-constexpr int kIrVersion = 1, kProducerName = 2, kGraph = 7, kOpsetImport = 8, kMetadata = 14;
+namespace attribute = onnx_fields::attribute;
+namespace entry = onnx_fields::entry;
+namespace graph = onnx_fields::graph;
+namespace model = onnx_fields::model;
+namespace node = onnx_fields::node;
+namespace opset = onnx_fields::opset;
+namespace tensor = onnx_fields::tensor;
+namespace value = onnx_fields::value;
+
 constexpr int64_t kIrVersionOfOpset17 = 8;
-}  // namespace model
-namespace opset {
-constexpr int kVersion = 2;
-}
-namespace entry {
-constexpr int kKey = 1, kValue = 2;
-}
-namespace graph {
-constexpr int kNode = 1, kName = 2, kInitializer = 5, kInput = 11, kOutput = 12;
-}
-namespace node {
-constexpr int kInput = 1, kOutput = 2, kName = 3, kOpType = 4, kAttribute = 5;
-}
-namespace attribute {
-constexpr int kName = 1, kFloat = 2, kInt = 3, kInts = 8, kType = 20;
-constexpr int64_t kTypeFloat = 1, kTypeInt = 2, kTypeInts = 7;
-}  // namespace attribute
-namespace tensor {
-constexpr int kDims = 1, kDataType = 2, kName = 8, kRawData = 9;
-constexpr int kFloat = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
-}  // namespace tensor
-namespace value {
-constexpr int kName = 1, kType = 2, kTensorType = 1, kElemType = 1, kShape = 2, kDim = 1,
-              kDimValue = 1, kDimParam = 2;
-}
 
 ProtoMessage ValueInfo(std::string_view name, OnnxWriter::Type type,
                        std::span<const OnnxWriter::Dimension> dims) {
@@ -194,7 +177,7 @@ void OnnxWriter::Metadata(std::string_view key, std::string_view value) {
 Status OnnxWriter::Finish(std::string_view graph_name, int opset_version, const Sink& sink) && {
   graph_.Bytes(graph::kName, graph_name);
   ProtoMessage header, opset_import;
-  header.Integer(model::kIrVersion, model::kIrVersionOfOpset17);
+  header.Integer(model::kIrVersion, kIrVersionOfOpset17);
   header.Bytes(model::kProducerName, "thimble");
   opset_import.Integer(opset::kVersion, opset_version);
   header.Message(model::kOpsetImport, opset_import);

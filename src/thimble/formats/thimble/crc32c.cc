@@ -15,7 +15,7 @@ constexpr size_t kSlices = 8;
 // tables[s][b]: the effect of byte b when s more bytes follow it in the same step.
 using Tables = std::array<std::array<uint32_t, 256>, kSlices>;
 
-constexpr Tables MakeTables() {
+Tables MakeTables() {
   Tables tables{};
   for (uint32_t byte = 0; byte < 256; ++byte) {
     uint32_t crc = byte;
@@ -31,11 +31,11 @@ constexpr Tables MakeTables() {
   return tables;
 }
 
-constexpr Tables kTables = MakeTables();
-
 }  // namespace
 
 uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t before) {
+  // 8 KiB, which need not lie in the program.
+  static const Tables tables = MakeTables();
   uint32_t crc = ~before;
   const std::byte* p = bytes.data();
   size_t left = bytes.size();
@@ -44,10 +44,10 @@ uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t before) {
     std::memcpy(&word, p, sizeof(word));
     word ^= crc;
     crc = 0;
-    for (size_t i = 0; i < kSlices; ++i) crc ^= kTables[kSlices - 1 - i][(word >> (8 * i)) & 0xFF];
+    for (size_t i = 0; i < kSlices; ++i) crc ^= tables[kSlices - 1 - i][(word >> (8 * i)) & 0xFF];
   }
   for (; left > 0; --left, ++p) {
-    crc = (crc >> 8) ^ kTables[0][(crc ^ std::to_integer<uint32_t>(*p)) & 0xFF];
+    crc = (crc >> 8) ^ tables[0][(crc ^ std::to_integer<uint32_t>(*p)) & 0xFF];
   }
   return ~crc;
 }

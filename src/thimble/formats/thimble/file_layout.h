@@ -32,8 +32,8 @@ constexpr size_t DataBegin(size_t metadata_bytes) {
 // Bytes that a tensor occupies, or nothing if there can be no such tensor; not of kBlockSparse, whose
 // own lists say it (graph/block_sparse.h).
 inline std::optional<size_t> StorageBytes(DType dtype, const Shape& shape, Layout layout) {
-  // Far beyond any file, and small enough that rounding up cannot overflow.
-  constexpr int64_t kMaxDimension = int64_t{1} << 48;
+  // Far beyond any file that can be mapped, and small enough that rounding up cannot overflow.
+  constexpr int64_t kMaxDimension = int64_t{1} << (sizeof(size_t) > 4 ? 48 : 31);
   if (shape.size() > kMaxTensorRank) return std::nullopt;
   if (std::any_of(shape.begin(), shape.end(), [](int64_t d) { return d > kMaxDimension; })) {
     return std::nullopt;

@@ -37,12 +37,13 @@ Result<size_t> MetadataBytes(std::span<const std::byte> file) {
       std::memcmp(file.data() + 2 * kPrefix, fbs::MetadataIdentifier(), kPrefix) != 0) {
     return InvalidData("is not a .thimble file");
   }
-  const size_t bytes = kPrefix + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(file.data());
+  const uint64_t bytes =
+      uint64_t{kPrefix} + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(file.data());
   if (bytes > file.size() || file.size() - bytes < sizeof(uint32_t)) {
     return InvalidData("is truncated: its metadata has " + std::to_string(bytes) +
                        " bytes, the file " + std::to_string(file.size()));
   }
-  return bytes;
+  return static_cast<size_t>(bytes);
 }
 
 Result<Sections> Split(std::span<const std::byte> file) {
@@ -158,13 +159,17 @@ class TensorReader {
       return InvalidData("its size does not fit its shape " + ShapeText(shape));
     }
     if (!InData(entry.offset(), *bytes, limit_)) return InvalidData("it lies outside the file");
-    Tensor tensor =
-        Tensor::View(*dtype, shape, data_.subspan(entry.offset(), *bytes), owner_, layout);
+    Tensor tensor = Tensor::View(*dtype, shape, Bytes(entry.offset(), *bytes), owner_, layout);
     if (!IsQuantized(*dtype)) return tensor;
     return ReadScales(tensor, entry);
   }
 
  private:
+  // What is InData().
+  std::span<const std::byte> Bytes(uint64_t offset, uint64_t bytes) const {
+    return data_.subspan(static_cast<size_t>(offset), static_cast<size_t>(bytes));
+  }
+
   Result<Tensor> OfBase(const fbs::Tensor& entry) const {
     const std::vector<Node>& nodes = base_->graph.nodes;
     if (entry.base_node() >= nodes.size() ||
@@ -175,13 +180,14 @@ class TensorReader {
   }
 
   Result<Tensor> ReadBlockSparse(DType dtype, const Shape& shape, const fbs::Tensor& entry) const {
-    if (dtype != DType::kF32 || shape.size() != 2 || shape[0] < 0 || shape[1] < 0) {
+    if (dtype != DType::kF32 || shape.size() != 2 || !std::in_range<size_t>(shape[0]) ||
+        !std::in_range<size_t>(shape[1])) {
       return InvalidData("a block-sparse tensor must be an f32 matrix");
     }
     if (!InData(entry.offset(), entry.bytes(), limit_)) {
       return InvalidData("it lies outside the file");
     }
-    const std::span<const std::byte> bytes = data_.subspan(entry.offset(), entry.bytes());
+    const std::span<const std::byte> bytes = Bytes(entry.offset(), entry.bytes());
     const Status checked =
         CheckBlockSparse(static_cast<size_t>(shape[0]), static_cast<size_t>(shape[1]), bytes);
     if (!checked) return Error(checked.error()).In("block-sparse");
@@ -201,7 +207,7 @@ class TensorReader {
     const std::optional<size_t> count =
         ScaleCount(tensor.dtype(), tensor.shape(), tensor.layout(), group);
     if (!count || *count > limit_ ||
-        !InData(entry.scales_offset(), *count * sizeof(float), limit_)) {
+        !InData(entry.scales_offset(), uint64_t{*count} * sizeof(float), limit_)) {
       return InvalidData("its scales lie outside the file");
     }
     const auto* scales = reinterpret_cast<const float*>(data_.data() + entry.scales_offset());

@@ -188,12 +188,12 @@ struct DotInt8::NonNegative : DotInt8 {
   }
 };
 
-#elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
+#elif HWY_TARGET == HWY_NEON
 
 // Products of 8 bits add in pairs within 16 bits (2 * 127 * 127), then in pairs into the sums.
 struct DotInt8 {
   using Register = int32x4_t;
-  static constexpr size_t kRegisters = 4, kRows = 4, kPanels = 1;
+  static constexpr size_t kRegisters = 4, kRows = HWY_ARCH_ARM_A64 ? 4 : 2, kPanels = 1;
   static constexpr bool kShifted = false;
   using Weights = int8x16_t;
   using Inputs = int8x16_t;
@@ -206,11 +206,54 @@ struct DotInt8 {
   }
   static HWY_INLINE Register Dot(Register sum, Weights w, Inputs a) {
     const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(a));
+#if HWY_ARCH_ARM_A64
     const int16x8_t high = vmull_high_s8(w, a);
     return vpadalq_s16(sum, vpaddq_s16(low, high));
+#else
+    const int16x8_t high = vmull_s8(vget_high_s8(w), vget_high_s8(a));
+    return vpadalq_s16(sum, vcombine_s16(vpadd_s16(vget_low_s16(low), vget_high_s16(low)),
+                                         vpadd_s16(vget_low_s16(high), vget_high_s16(high))));
+#endif
   }
   static HWY_INLINE Register Add(Register a, Register b) { return vaddq_s32(a, b); }
   static HWY_INLINE void Store(Register sum, int32_t* to) { vst1q_s32(to, sum); }
+};
+
+#elif HWY_TARGET == HWY_WASM
+
+// Products of 16 bits that are added in pairs. Each output keeps two sums, of its group's first and second half, which
+// meet when they are stored.
+struct DotInt8 {
+  struct Register {
+    v128_t low, high;  // of outputs 0 and 1, of outputs 2 and 3
+  };
+  static constexpr size_t kRegisters = 4, kRows = 1, kPanels = 1;
+  static constexpr bool kShifted = false;
+  using Weights = Register;
+  using Inputs = v128_t;
+  using NonNegative = void;
+
+  static HWY_INLINE Register Start(int32_t value) {
+    const v128_t start = wasm_i32x4_make(value, 0, value, 0);
+    return {start, start};
+  }
+  static HWY_INLINE Weights LoadWeights(const int8_t* p) {
+    return {wasm_i16x8_load8x8(p), wasm_i16x8_load8x8(p + 8)};
+  }
+  static HWY_INLINE Inputs LoadInputs(const int8_t* p) {
+    return wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(LoadGroup(p)));
+  }
+  static HWY_INLINE Register Dot(const Register& sum, const Weights& w, Inputs a) {
+    return {wasm_i32x4_add(sum.low, wasm_i32x4_dot_i16x8(w.low, a)),
+            wasm_i32x4_add(sum.high, wasm_i32x4_dot_i16x8(w.high, a))};
+  }
+  static HWY_INLINE Register Add(const Register& a, const Register& b) {
+    return {wasm_i32x4_add(a.low, b.low), wasm_i32x4_add(a.high, b.high)};
+  }
+  static HWY_INLINE void Store(const Register& sum, int32_t* to) {
+    wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(sum.low, sum.high, 0, 2, 4, 6),
+                                       wasm_i32x4_shuffle(sum.low, sum.high, 1, 3, 5, 7)));
+  }
 };
 
 #else

@@ -29,7 +29,7 @@ static_assert(kPanelWidth == kLanes);
 inline constexpr size_t kMaxTileRows = 8, kTileRegisters = 24;
 #elif HWY_CAP_GE256
 inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 12;
-#elif HWY_TARGET == HWY_NEON
+#elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
 inline constexpr size_t kMaxTileRows = 6, kTileRegisters = 24;
 #elif HWY_TARGET == HWY_SCALAR
 inline constexpr size_t kMaxTileRows = 1, kTileRegisters = 16;

@@ -45,7 +45,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <array>
 #include <cstdlib>
-#include <vector>
+#include <iterator>
 
 #include "thimble/runtime/kernels/cpu.h"
 
@@ -81,13 +81,16 @@ constexpr Entry kEntries[] = {
     {N_SCALAR::MakeKernels("scalar"), [] { return true; }},
 };
 
-std::vector<const Kernels*> Supported() {
-  std::vector<const Kernels*> tables;
-  for (const Entry& entry : kEntries) {
-    if (entry.supported()) tables.push_back(&entry.kernels);
+struct Supported {
+  std::array<const Kernels*, std::size(kEntries)> tables{};
+  size_t count = 0;
+
+  Supported() {
+    for (const Entry& entry : kEntries) {
+      if (entry.supported()) tables[count++] = &entry.kernels;
+    }
   }
-  return tables;
-}
+};
 
 }  // namespace
 
@@ -96,8 +99,8 @@ size_t AttentionScratchFloats(size_t keys, size_t head_width, size_t value_width
 }
 
 std::span<const Kernels* const> AvailableKernels() {
-  static const std::vector<const Kernels*> tables = Supported();
-  return tables;
+  static const Supported supported;
+  return std::span(supported.tables).first(supported.count);
 }
 
 const Kernels* FindKernels(std::string_view name) {

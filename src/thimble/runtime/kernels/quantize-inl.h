@@ -7,9 +7,9 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "thimble/base/bit_cast.h"
 #include "thimble/graph/panels.h"
 #include "thimble/runtime/kernels/kernels.h"
 #include "thimble/runtime/kernels/simd-inl.h"
@@ -105,7 +105,7 @@ HWY_INLINE void QuantizeSaturating(const float* HWY_RESTRICT x, size_t width, fl
   });
 }
 
-// The rule of QuantizeArgs for rows with infinities, NaN, or so small that the factor is infinite.
+// The rule of QuantizeArgs for rows with infinities, NaN, or so small that the factor is infinite or values may be lost.
 HWY_NOINLINE inline float QuantizeSpecial(const float* x, size_t width, int8_t* q) {
   float largest = 0;
   for (size_t i = 0; i < width; ++i) {
@@ -124,8 +124,10 @@ HWY_NOINLINE inline float QuantizeSpecial(const float* x, size_t width, int8_t* 
 // Gives the row's largest finite or infinite magnitude.
 HWY_INLINE float QuantizeRow(const float* x, size_t width, uint32_t magnitude, int8_t* q) {
   constexpr uint32_t kInfinity = 0x7F800000;
-  const float largest = std::bit_cast<float>(magnitude), factor = 127.0f / largest;
-  if (magnitude >= kInfinity || std::isinf(factor)) return QuantizeSpecial(x, width, q);
+  const float largest = BitCast<float>(magnitude), factor = 127.0f / largest;
+  // Where subnormals are zeros: below this largest magnitude they have codes other than 0.
+  const bool loses = kSubnormalsAreZeros && largest < 0x1p-118f;
+  if (magnitude >= kInfinity || std::isinf(factor) || loses) return QuantizeSpecial(x, width, q);
   QuantizeFinite(x, width, factor, q);
   return largest;
 }

@@ -46,8 +46,14 @@ inline constexpr size_t kLanes = 16;
 inline constexpr size_t kRegisterLanes = HWY_LANES(float) < kLanes ? HWY_LANES(float) : kLanes;
 inline constexpr size_t kParts = kLanes / kRegisterLanes;  // registers in one Floats
 
-// Truly fused wherever the table says so; the scalar target takes the library's.
+// Truly fused wherever the table says so; the scalar target takes the library's. NEON of 32 bits has the
+// instruction, but takes subnormals for zeros.
+#if HWY_TARGET == HWY_NEON && !HWY_ARCH_ARM_A64
+inline constexpr bool kFused = false, kSubnormalsAreZeros = true;
+#else
 inline constexpr bool kFused = HWY_TARGET == HWY_SCALAR || HWY_NATIVE_FMA;
+inline constexpr bool kSubnormalsAreZeros = false;
+#endif
 
 HWY_INLINE Register Fma(Register a, Register b, Register c) {
 #if HWY_TARGET == HWY_SCALAR
@@ -73,6 +79,27 @@ HWY_INLINE Register RegisterMin(Register a, Register b) {
   return hn::IfThenElse(hn::Lt(a, b), a, b);
 #endif
 }
+
+// NEON of 32 bits only approximates quotients and roots; the scalar instructions beside it do not.
+#if HWY_TARGET == HWY_NEON && !HWY_ARCH_ARM_A64
+template <class Function>
+HWY_INLINE Register PerLane(Register a, Register b, const Function& function) {
+  alignas(16) float x[4], y[4];
+  hn::Store(a, FloatTag(), x);
+  hn::Store(b, FloatTag(), y);
+  for (size_t i = 0; i < 4; ++i) x[i] = function(x[i], y[i]);
+  return hn::Load(FloatTag(), x);
+}
+HWY_INLINE Register RegisterDiv(Register a, Register b) {
+  return PerLane(a, b, [](float x, float y) { return x / y; });
+}
+HWY_INLINE Register RegisterSqrt(Register a) {
+  return PerLane(a, a, [](float x, float) { return std::sqrt(x); });
+}
+#else
+HWY_INLINE Register RegisterDiv(Register a, Register b) { return hn::Div(a, b); }
+HWY_INLINE Register RegisterSqrt(Register a) { return hn::Sqrt(a); }
+#endif
 
 struct Floats {
   Register part[kParts];
@@ -107,7 +134,7 @@ HWY_INLINE Floats Mul(const Floats& a, const Floats& b) {
   THIMBLE_LANEWISE(Floats, hn::Mul(a.part[i], b.part[i]));
 }
 HWY_INLINE Floats Div(const Floats& a, const Floats& b) {
-  THIMBLE_LANEWISE(Floats, hn::Div(a.part[i], b.part[i]));
+  THIMBLE_LANEWISE(Floats, RegisterDiv(a.part[i], b.part[i]));
 }
 HWY_INLINE Floats Max(const Floats& a, const Floats& b) {
   THIMBLE_LANEWISE(Floats, RegisterMax(a.part[i], b.part[i]));
@@ -115,7 +142,7 @@ HWY_INLINE Floats Max(const Floats& a, const Floats& b) {
 HWY_INLINE Floats Min(const Floats& a, const Floats& b) {
   THIMBLE_LANEWISE(Floats, RegisterMin(a.part[i], b.part[i]));
 }
-HWY_INLINE Floats Sqrt(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Sqrt(a.part[i])); }
+HWY_INLINE Floats Sqrt(const Floats& a) { THIMBLE_LANEWISE(Floats, RegisterSqrt(a.part[i])); }
 HWY_INLINE Floats Abs(const Floats& a) { THIMBLE_LANEWISE(Floats, hn::Abs(a.part[i])); }
 
 HWY_INLINE Floats ZeroIfNan(const Floats& a) {

@@ -1,0 +1,43 @@
+// Constants of a .tflite file in the few forms that matter here, and what operations make of numbers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "thimble/base/result.h"
+#include "thimble/formats/tflite/tensor_view.h"
+#include "thimble/formats/tflite/tflite_file.h"
+#include "thimble/graph/tensor.h"
+
+namespace thimble {
+
+// One of the vectors is filled. Codes stand for scale * code, with one scale or one per index of a
+// dimension; what is quantized otherwise (zero points, codes of -128, other types) becomes floats.
+struct TfliteConstant {
+  Shape shape;
+  std::vector<float> floats;
+  std::vector<uint16_t> halves;
+  std::vector<int8_t> codes;
+  std::vector<int64_t> ints;  // all types of whole numbers, and bool
+
+  std::vector<float> scales;
+  size_t scale_stride = 1;  // element i has scale (i / scale_stride) % scales.size()
+
+  size_t size() const;
+  double At(size_t i) const;
+  float ScaleOf(size_t i) const { return scales[i / scale_stride % scales.size()]; }
+};
+
+Result<TfliteConstant> DecodeConstant(const TfliteTensor& tensor);
+
+// The rows and columns that an extent of two dimensions covers, over `constant` row by row: f16 and codes
+// stay what they are, where each row has one scale.
+Tensor MatrixOf(const TfliteConstant& constant, const Extent& extent);
+
+// The value of an elementwise operation, or nothing where `op` is none of one (two) numbers. `parameter`
+// is the slope of LEAKY_RELU; 1 for GELU by tanh. CUSTOM stands for the error function.
+std::optional<double> UnaryValue(tfl::BuiltinOperator op, double x, double parameter);
+std::optional<double> BinaryValue(tfl::BuiltinOperator op, double x, double y);
+
+}  // namespace thimble
