@@ -23,7 +23,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kWords = 13, kWidth = 8;
+constexpr int64_t kPieces = 13, kColumns = 8;
 
 // Numbers in [-1, 1) that look random, the same for the same name.
 std::vector<float> Numbers(const std::string& name, size_t count) {
@@ -131,14 +131,14 @@ class GraphText {
     }
   }
   void Constants() {
-    Random("words", {kWords, kWidth});
-    Random("places", {9, kWidth});
-    Random("types", {2, kWidth});
-    for (const char* matrix : {"wq", "wk", "wv", "wo"}) Random(matrix, {kWidth, kWidth});
-    for (const char* vector : {"gain", "bias", "bq", "bv"}) Random(vector, {kWidth});
-    Random("w3", {kWidth, 3 * kWidth});
-    Random("b3", {3 * kWidth});
-    Random("w2", {2, kWidth});
+    Random("words", {kPieces, kColumns});
+    Random("places", {9, kColumns});
+    Random("types", {2, kColumns});
+    for (const char* matrix : {"wq", "wk", "wv", "wo"}) Random(matrix, {kColumns, kColumns});
+    for (const char* vector : {"gain", "bias", "bq", "bv"}) Random(vector, {kColumns});
+    Random("w3", {kColumns, 3 * kColumns});
+    Random("b3", {3 * kColumns});
+    Random("w2", {2, kColumns});
     Random("b2", {2});
     for (const auto& [name, value] : std::map<std::string, float>{{"half", 0.5f},
                                                                   {"one", 1},
@@ -184,13 +184,13 @@ class GraphText {
     }
     Integers("counting", {1, 9}, {0, 1, 2, 3, 4, 5, 6, 7, 8});
     // Of seven bits, for which ONNX Runtime's products do not saturate.
-    Codes("codes", {kWidth, kWidth}, onnx::TensorProto::INT8, -60, 120);
-    Codes("unsigned_codes", {kWidth, kWidth}, onnx::TensorProto::UINT8, 70, 120);
-    Codes("table_codes", {kWords, kWidth}, onnx::TensorProto::INT8, -127, 254);
+    Codes("codes", {kColumns, kColumns}, onnx::TensorProto::INT8, -60, 120);
+    Codes("unsigned_codes", {kColumns, kColumns}, onnx::TensorProto::UINT8, 70, 120);
+    Codes("table_codes", {kPieces, kColumns}, onnx::TensorProto::INT8, -127, 254);
     Codes("zero8", {}, onnx::TensorProto::INT8, 0, 0);
     Codes("zero128", {}, onnx::TensorProto::UINT8, 128, 0);
     Codes("zero100", {}, onnx::TensorProto::UINT8, 100, 0);
-    Floats("scales", {kWidth}, {0.01f, 0.02f, 0.005f, 0.01f, 0.013f, 0.007f, 0.01f, 0.02f});
+    Floats("scales", {kColumns}, {0.01f, 0.02f, 0.005f, 0.01f, 0.013f, 0.007f, 0.01f, 0.02f});
   }
 
   onnx::ModelProto proto_;
@@ -534,7 +534,7 @@ TEST(OnnxImport, KeepsSharedWeightsShared) {
   GraphText text({"tied", "t = Transpose (words) y = MatMul (x, t)", ""});
   const Result<ImportedModel> imported = Read(text.File());
   ASSERT_TRUE(imported.has_value()) << imported.error().message();
-  EXPECT_EQ(ComputeCost(imported->model.graph, {}).parameters, kWords * kWidth);
+  EXPECT_EQ(ComputeCost(imported->model.graph, {}).parameters, kPieces * kColumns);
 }
 
 TEST(OnnxImport, BringsBackWhatOurExporterWrote) {
@@ -555,7 +555,7 @@ TEST(OnnxImport, ReadsWideRows) {
   constexpr int64_t kWide = 20000;
   GraphText text({"wide", "l = MatMul (x, wide) y = Add (wide_bias, l)", ""});
   for (const auto& [name, rows] :
-       std::map<std::string, int64_t>{{"wide", kWidth}, {"wide_bias", 1}}) {
+       std::map<std::string, int64_t>{{"wide", kColumns}, {"wide_bias", 1}}) {
     auto* tensor = text.proto().mutable_graph()->add_initializer();
     tensor->set_name(name);
     tensor->set_data_type(onnx::TensorProto::FLOAT);

@@ -190,7 +190,7 @@ class TfliteGraphReader {
 
   std::vector<std::optional<View>> views_;  // of tensors
   std::vector<TfliteConstant> constants_;
-  RowExpressions rows_;
+  RowFunctions rows_;
   std::vector<MaskValues> masks_;
   std::vector<std::pair<int, int64_t>> shifted_;  // expression and shift
   std::vector<Scores> scores_;

@@ -266,7 +266,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinO
     }
   }
   // A number per column; the reduced dimension of a row's mean has none, its shape still says where it was.
-  const RowExpressions::Node& node = rows_[rows.id];
+  const RowFunctions::Node& node = rows_[rows.id];
   const auto shape = BroadcastShape(ShapeOf(rows.extent), ShapeOf(constant.extent));
   if (!shape) return InvalidData("its inputs differ in shape");
   const size_t rank = shape->size();
@@ -478,7 +478,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadReduce(const TfliteOp& op
     return NotOfOurs("reduces a part of the columns");
   }
   // A norm's input is a value of its own where it is a function that we know.
-  if (rows_[x.id].kind != RowExpressions::Kind::kLeaf && !rows_[x.id].value) {
+  if (rows_[x.id].kind != RowFunctions::Kind::kLeaf && !rows_[x.id].value) {
     TRY_VOID(Spend(rows_[rows_[x.id].leaf].width * 256));
     const std::vector<int> cuts = rows_.Cuts(x.id);
     if (!cuts.empty() && rows_.Recognise(x.id, cuts.front())) {

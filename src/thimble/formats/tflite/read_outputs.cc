@@ -10,8 +10,8 @@ namespace {
 constexpr std::string_view kLogits = "logits", kHidden = "last_hidden_state",
                            kPooled = "pooler_output";
 
-bool IsScored(const RowExpressions::Node& node) {
-  return !node.value && node.kind == RowExpressions::Kind::kUnary &&
+bool IsScored(const RowFunctions::Node& node) {
+  return !node.value && node.kind == RowFunctions::Kind::kUnary &&
          node.op == tfl::BuiltinOperator::LOGISTIC;
 }
 
@@ -29,7 +29,7 @@ Result<ValueId> TfliteGraphReader::LogitsOf(const View& view) {
   const bool in_order =
       all.empty() || all.back().stride == Coordinates{0, 1, 0, 0} || rows_[rows.id].width == 1;
   if (!in_order) return Unsupported("an output has its columns in another order than they come");
-  const RowExpressions::Node& node = rows_[rows.id];
+  const RowFunctions::Node& node = rows_[rows.id];
   if (!IsScored(node)) return ValueOf(rows.id);
   result_.task = Task::kMultiLabel;
   result_.task_is_stated = true;

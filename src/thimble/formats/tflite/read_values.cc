@@ -84,8 +84,8 @@ Result<ValueId> TfliteGraphReader::ValueOf(int expression) {
     rows_.SetValue(expression, y);
     return y;
   }
-  const RowExpressions::Node node = rows_[expression];
-  const bool adds = node.kind == RowExpressions::Kind::kBinary &&
+  const RowFunctions::Node node = rows_[expression];
+  const bool adds = node.kind == RowFunctions::Kind::kBinary &&
                     node.op == tfl::BuiltinOperator::ADD && rows_[node.a].width == node.width &&
                     rows_[node.b].width == node.width && rows_[node.a].leaf >= 0 &&
                     rows_[node.b].leaf >= 0;
@@ -106,7 +106,7 @@ bool TfliteGraphReader::IsWhole(const View& view) const {
   if (view.kind != BaseKind::kRows || view.scale != 1 || view.extent.offset != Coordinates{}) {
     return false;
   }
-  const RowExpressions::Node& node = rows_[view.id];
+  const RowFunctions::Node& node = rows_[view.id];
   bool tokens = false;
   std::vector<Atom> columns;
   for (const Atom& atom : AllAtoms(view.extent)) {
@@ -185,13 +185,13 @@ Result<ValueId> TfliteGraphReader::FirstTokens(ValueId value) {
 
 Result<TfliteGraphReader::View> TfliteGraphReader::StripScale(View view) {
   while (true) {
-    const RowExpressions::Node& node = rows_[view.id];
-    if (node.value || node.kind != RowExpressions::Kind::kBinary) return view;
+    const RowFunctions::Node& node = rows_[view.id];
+    if (node.value || node.kind != RowFunctions::Kind::kBinary) return view;
     const bool mul = node.op == tfl::BuiltinOperator::MUL,
                div = node.op == tfl::BuiltinOperator::DIV;
     const auto number = [&](int child) -> std::optional<double> {
-      const RowExpressions::Node& n = rows_[child];
-      if (n.kind != RowExpressions::Kind::kConstant || n.values.size() != 1) return std::nullopt;
+      const RowFunctions::Node& n = rows_[child];
+      if (n.kind != RowFunctions::Kind::kConstant || n.values.size() != 1) return std::nullopt;
       return n.values[0];
     };
     if (mul && number(node.a)) {

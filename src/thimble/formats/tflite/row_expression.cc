@@ -54,23 +54,23 @@ constexpr Activation kActivations[] = {
 
 }  // namespace
 
-int RowExpressions::Add(Node node) {
+int RowFunctions::Add(Node node) {
   nodes_.push_back(std::move(node));
   return static_cast<int>(nodes_.size()) - 1;
 }
 
-int RowExpressions::Leaf(ValueId value, const ValueType& type) {
+int RowFunctions::Leaf(ValueId value, const ValueType& type) {
   const int id = static_cast<int>(nodes_.size());
   return Add(
       {.kind = Kind::kLeaf, .leaf = id, .width = type.width, .rows = type.rows, .value = value});
 }
 
-int RowExpressions::Constant(std::vector<double> values) {
+int RowFunctions::Constant(std::vector<double> values) {
   const auto width = static_cast<int64_t>(values.size());
   return Add({.kind = Kind::kConstant, .values = std::move(values), .width = width});
 }
 
-int RowExpressions::Unary(tfl::BuiltinOperator op, int a, double parameter) {
+int RowFunctions::Unary(tfl::BuiltinOperator op, int a, double parameter) {
   const Node& from = (*this)[a];
   return Add({.kind = Kind::kUnary,
               .op = op,
@@ -81,7 +81,7 @@ int RowExpressions::Unary(tfl::BuiltinOperator op, int a, double parameter) {
               .rows = from.rows});
 }
 
-int RowExpressions::Binary(tfl::BuiltinOperator op, int a, int b) {
+int RowFunctions::Binary(tfl::BuiltinOperator op, int a, int b) {
   const Node& x = (*this)[a];
   const Node& y = (*this)[b];
   return Add({.kind = Kind::kBinary,
@@ -93,13 +93,13 @@ int RowExpressions::Binary(tfl::BuiltinOperator op, int a, int b) {
               .rows = x.leaf >= 0 ? x.rows : y.rows});
 }
 
-int RowExpressions::Reduce(tfl::BuiltinOperator op, int a) {
+int RowFunctions::Reduce(tfl::BuiltinOperator op, int a) {
   const Node& from = (*this)[a];
   return Add(
       {.kind = Kind::kReduce, .op = op, .a = a, .leaf = from.leaf, .width = 1, .rows = from.rows});
 }
 
-std::vector<bool> RowExpressions::Reachable(int node, int from) const {
+std::vector<bool> RowFunctions::Reachable(int node, int from) const {
   std::vector<bool> reached(static_cast<size_t>(node) + 1, false);
   reached[static_cast<size_t>(node)] = true;
   for (int i = node; i >= 0; --i) {
@@ -111,7 +111,7 @@ std::vector<bool> RowExpressions::Reachable(int node, int from) const {
   return reached;
 }
 
-std::vector<int> RowExpressions::Cuts(int node) const {
+std::vector<int> RowFunctions::Cuts(int node) const {
   std::vector<int> cuts;
   std::set<int> frontier = {node};
   while (!frontier.empty()) {
@@ -126,8 +126,8 @@ std::vector<int> RowExpressions::Cuts(int node) const {
   return cuts;
 }
 
-std::optional<RowExpressions::Column> RowExpressions::Evaluate(int node, int from, const Column& x,
-                                                               size_t rows) const {
+std::optional<RowFunctions::Column> RowFunctions::Evaluate(int node, int from, const Column& x,
+                                                           size_t rows) const {
   const std::vector<bool> reached = Reachable(node, from);
   std::vector<Column> values(static_cast<size_t>(node) + 1);
   for (int i = 0; i <= node; ++i) {
@@ -170,7 +170,7 @@ std::optional<RowExpressions::Column> RowExpressions::Evaluate(int node, int fro
   return values[static_cast<size_t>(node)];
 }
 
-std::optional<RowFunction> RowExpressions::AsAffine(int node, int from) const {
+std::optional<RowFunction> RowFunctions::AsAffine(int node, int from) const {
   const auto width = static_cast<size_t>((*this)[from].width);
   Column two_rows(2 * width, 0.0);
   std::fill(two_rows.begin() + static_cast<std::ptrdiff_t>(width), two_rows.end(), 1.0);
@@ -196,7 +196,7 @@ std::optional<RowFunction> RowExpressions::AsAffine(int node, int from) const {
   return f;
 }
 
-std::optional<RowFunction> RowExpressions::AsActivation(int node, int from) const {
+std::optional<RowFunction> RowFunctions::AsActivation(int node, int from) const {
   const Column x = ProbeValues(static_cast<size_t>((*this)[from].width));
   const auto y = Evaluate(node, from, x, kProbeRows);
   if (!y) return std::nullopt;
@@ -218,8 +218,8 @@ std::optional<RowFunction> RowExpressions::AsActivation(int node, int from) cons
 }
 
 // The numbers of the file where it has them, in place of those that were fitted.
-std::vector<float> RowExpressions::Snapped(const std::vector<double>& fitted, int node,
-                                           int from) const {
+std::vector<float> RowFunctions::Snapped(const std::vector<double>& fitted, int node,
+                                         int from) const {
   const std::vector<bool> reached = Reachable(node, from);
   std::vector<float> result(fitted.begin(), fitted.end());
   double largest = 0, nearest = INFINITY;
@@ -240,7 +240,7 @@ std::vector<float> RowExpressions::Snapped(const std::vector<double>& fitted, in
   return result;
 }
 
-std::optional<RowFunction> RowExpressions::AsNorm(int node, int from) const {
+std::optional<RowFunction> RowFunctions::AsNorm(int node, int from) const {
   const auto width = static_cast<size_t>((*this)[from].width);
   if (width < 2) return std::nullopt;
   const std::vector<bool> reached = Reachable(node, from);
@@ -314,7 +314,7 @@ std::optional<RowFunction> RowExpressions::AsNorm(int node, int from) const {
   return RowFunction{.kind = RowFunction::Kind::kL2Normalize};
 }
 
-std::optional<RowFunction> RowExpressions::Recognise(int node, int from) const {
+std::optional<RowFunction> RowFunctions::Recognise(int node, int from) const {
   if ((*this)[node].width != (*this)[from].width) return std::nullopt;
   if (auto f = AsAffine(node, from)) return f;
   if (auto f = AsActivation(node, from)) return f;

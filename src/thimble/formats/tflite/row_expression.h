@@ -23,7 +23,7 @@ struct RowFunction {
   double epsilon = 0;                             // kLayerNorm
 };
 
-class RowExpressions {
+class RowFunctions {
  public:
   enum class Kind : uint8_t { kLeaf, kConstant, kUnary, kBinary, kReduce };
   struct Node {
