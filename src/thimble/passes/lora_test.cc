@@ -72,7 +72,7 @@ Graph ApplyLora(std::string_view pass, const Graph& graph) {
   return *std::move(result);
 }
 
-std::string ErrorOf(const Result<Graph>& graph) {
+std::string ErrorOfLora(const Result<Graph>& graph) {
   if (graph.has_value()) return "no error";
   return graph.error().message();
 }
@@ -176,7 +176,9 @@ TEST(AddLora, AllAreThoseOfTheFeatures) {
 
 TEST(AddLora, SaysWhatIsWrong) {
   const Graph base = SmallGraph();
-  const auto error = [&](const LoraOptions& options) { return ErrorOf(AddLora(base, options)); };
+  const auto error = [&](const LoraOptions& options) {
+    return ErrorOfLora(AddLora(base, options));
+  };
   EXPECT_THAT(error({.rank = 2, .targets = {"query", "qery"}}),
               testing::AllOf(HasSubstr("qery"), HasSubstr("all"), HasSubstr("pooler.dense")));
   EXPECT_THAT(error({.rank = 2, .targets = {"classifier"}}), HasSubstr("classifier"));
@@ -185,7 +187,7 @@ TEST(AddLora, SaysWhatIsWrong) {
               testing::AllOf(HasSubstr("rank 9"), HasSubstr("layer.0.q"), HasSubstr("[8, 8]")));
   EXPECT_THAT(error({.rank = 0}), HasSubstr("at least 1"));
   const Graph twice = Adapted(base, {.rank = 2});
-  EXPECT_THAT(ErrorOf(AddLora(twice, {.rank = 2})), HasSubstr("already"));
+  EXPECT_THAT(ErrorOfLora(AddLora(twice, {.rank = 2})), HasSubstr("already"));
   Graph blind = base;
   std::erase_if(blind.outputs, [](const auto& o) { return o.name == "last_hidden_state"; });
   EXPECT_EQ(AddLora(blind, {.rank = 2}).error().code(), ErrorCode::kUnsupported);

@@ -20,7 +20,7 @@ Task TaskOf(const char* json, const StoredTensors& tensors = {}) {
   return head ? head->task : Task::kFeatures;
 }
 
-std::string ErrorOf(const char* json, const StoredTensors& tensors = {}) {
+std::string ErrorOfHead(const char* json, const StoredTensors& tensors = {}) {
   const Result<HeadConfig> head = Read(json, tensors);
   return head ? "accepted" : head.error().message();
 }
@@ -32,11 +32,12 @@ TEST(HeadConfig, ArchitectureDecidesTheTask) {
   EXPECT_EQ(TaskOf(R"({"architectures":["BertForMaskedLM"]})"), Task::kMaskedLm);
   EXPECT_EQ(TaskOf(R"({"architectures":["MobileBertForPreTraining"]})"), Task::kPretraining);
   EXPECT_EQ(TaskOf(R"({"architectures":["BertModel"]})"), Task::kFeatures);
-  EXPECT_THAT(ErrorOf(R"({"architectures":["BertLMHeadModel"]})"), HasSubstr("BertLMHeadModel"));
-  EXPECT_THAT(ErrorOf(R"({"architectures":["BertForNextSentencePrediction"]})"),
+  EXPECT_THAT(ErrorOfHead(R"({"architectures":["BertLMHeadModel"]})"),
+              HasSubstr("BertLMHeadModel"));
+  EXPECT_THAT(ErrorOfHead(R"({"architectures":["BertForNextSentencePrediction"]})"),
               HasSubstr("BertForNextSentencePrediction"));
-  EXPECT_THAT(ErrorOf(R"({"architectures":"BertModel"})"), HasSubstr("must be a list"));
-  EXPECT_THAT(ErrorOf(R"({"architectures":[]})"), HasSubstr("must be a list"));
+  EXPECT_THAT(ErrorOfHead(R"({"architectures":"BertModel"})"), HasSubstr("must be a list"));
+  EXPECT_THAT(ErrorOfHead(R"({"architectures":[]})"), HasSubstr("must be a list"));
 }
 
 TEST(HeadConfig, WithoutArchitectureTheTensorsDecide) {
@@ -45,7 +46,7 @@ TEST(HeadConfig, WithoutArchitectureTheTensorsDecide) {
   EXPECT_EQ(TaskOf("{}", {{"cls.predictions.bias", {}}}), Task::kMaskedLm);
   EXPECT_EQ(TaskOf("{}", {{"cls.predictions.bias", {}}, {"cls.seq_relationship.weight", {}}}),
             Task::kPretraining);
-  EXPECT_THAT(ErrorOf("{}", {{"classifier.weight", {}}}), HasSubstr("names no architecture"));
+  EXPECT_THAT(ErrorOfHead("{}", {{"classifier.weight", {}}}), HasSubstr("names no architecture"));
 }
 
 TEST(HeadConfig, ProblemTypeDecidesAmongClassifiers) {
@@ -56,8 +57,8 @@ TEST(HeadConfig, ProblemTypeDecidesAmongClassifiers) {
   EXPECT_FALSE(
       Read((start + R"("single_label_classification"})").c_str())->one_label_is_regression);
   EXPECT_TRUE(Read((start + "null}").c_str())->one_label_is_regression);
-  EXPECT_THAT(ErrorOf((start + R"("ranking"})").c_str()), HasSubstr("\"ranking\""));
-  EXPECT_THAT(ErrorOf((start + "1}").c_str()), HasSubstr("must be a text"));
+  EXPECT_THAT(ErrorOfHead((start + R"("ranking"})").c_str()), HasSubstr("\"ranking\""));
+  EXPECT_THAT(ErrorOfHead((start + "1}").c_str()), HasSubstr("must be a text"));
 }
 
 TEST(HeadConfig, LabelsComeInTheOrderOfTheirIds) {
@@ -74,7 +75,7 @@ TEST(HeadConfig, CountOfLabels) {
   const std::string start = R"({"architectures":["BertForSequenceClassification"])";
   EXPECT_EQ(Read((start + "}").c_str())->labels, std::nullopt);
   EXPECT_EQ(Read((start + R"(,"num_labels":3})").c_str())->labels, 3);
-  EXPECT_THAT(ErrorOf((start + R"(,"num_labels":-3})").c_str()), HasSubstr("\"num_labels\""));
+  EXPECT_THAT(ErrorOfHead((start + R"(,"num_labels":-3})").c_str()), HasSubstr("\"num_labels\""));
   // Question answering always has its two outputs.
   EXPECT_EQ(Read(R"({"architectures":["BertForQuestionAnswering"],"num_labels":3})")->labels,
             std::nullopt);
@@ -85,7 +86,7 @@ TEST(HeadConfig, RefusesLabelsThatDoNotFitTogether) {
   for (const char* labels :
        {R"({"0":"a","2":"b"})", R"({"0":"a","00":"b"})", R"({"x":"a"})", R"({"-1":"a"})", "{}",
         "[]", R"({"0":["a"]})", R"({"99999999999999999999":"a"})"}) {
-    EXPECT_THAT(ErrorOf((start + labels + "}").c_str()), HasSubstr("\"id2label\"")) << labels;
+    EXPECT_THAT(ErrorOfHead((start + labels + "}").c_str()), HasSubstr("\"id2label\"")) << labels;
   }
 }
 

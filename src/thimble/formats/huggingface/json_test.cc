@@ -8,28 +8,28 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string ErrorOf(std::string_view text) {
+std::string ErrorOfJson(std::string_view text) {
   const Result<Json> json = ParseJsonObject(text);
   return json ? "accepted" : json.error().message();
 }
 
 TEST(Json, OnlyObjects) {
-  EXPECT_EQ(ErrorOf("{}"), "accepted");
-  EXPECT_EQ(ErrorOf("[]"), "is not a JSON object");
-  EXPECT_EQ(ErrorOf(""), "is not valid JSON");
-  EXPECT_EQ(ErrorOf("{\"a\":1"), "is not valid JSON");
-  EXPECT_EQ(ErrorOf("{\"a\":\"\xff\"}"), "is not valid JSON");
+  EXPECT_EQ(ErrorOfJson("{}"), "accepted");
+  EXPECT_EQ(ErrorOfJson("[]"), "is not a JSON object");
+  EXPECT_EQ(ErrorOfJson(""), "is not valid JSON");
+  EXPECT_EQ(ErrorOfJson("{\"a\":1"), "is not valid JSON");
+  EXPECT_EQ(ErrorOfJson("{\"a\":\"\xff\"}"), "is not valid JSON");
 }
 
 TEST(Json, DepthIsBounded) {
   const auto nested = [](size_t depth) {
     return "{\"a\":" + std::string(depth, '[') + std::string(depth, ']') + "}";
   };
-  EXPECT_EQ(ErrorOf(nested(60)), "accepted");
-  EXPECT_EQ(ErrorOf(nested(64)), "is nested too deeply");
-  EXPECT_EQ(ErrorOf(std::string(10'000'000, '[')), "is nested too deeply");
+  EXPECT_EQ(ErrorOfJson(nested(60)), "accepted");
+  EXPECT_EQ(ErrorOfJson(nested(64)), "is nested too deeply");
+  EXPECT_EQ(ErrorOfJson(std::string(10'000'000, '[')), "is nested too deeply");
   // Brackets in texts, also behind escaped quotes, are no depth.
-  EXPECT_EQ(ErrorOf("{\"a\":\"\\\"" + std::string(100, '[') + "\"}"), "accepted");
+  EXPECT_EQ(ErrorOfJson("{\"a\":\"\\\"" + std::string(100, '[') + "\"}"), "accepted");
 }
 
 TEST(Json, LastOfTwoEqualKeysCounts) {

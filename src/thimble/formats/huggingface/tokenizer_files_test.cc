@@ -158,7 +158,7 @@ Result<TokenizerSpec> FromJson(const std::string& json, const TokenizerSettings&
   return ReadTokenizerJson(*ParseJsonObject(json), settings);
 }
 
-std::string ErrorOf(const std::string& json) {
+std::string ErrorOfTokenizer(const std::string& json) {
   const Result<TokenizerSpec> spec = FromJson(json);
   return spec ? "accepted" : spec.error().message();
 }
@@ -216,25 +216,30 @@ TEST(TokenizerJson, ReadsTemplates) {
   EXPECT_EQ(spec->cls_id, 7);
   EXPECT_EQ(spec->sep_id, 8);
   EXPECT_FALSE(spec->basic_tokenize || spec->clean_text || spec->lower_case || spec->chinese_chars);
-  EXPECT_THAT(ErrorOf(json(pair, pair, tokens)), HasSubstr("template"));
-  EXPECT_THAT(ErrorOf(json(single, single, tokens)), HasSubstr("template"));
-  EXPECT_THAT(ErrorOf(json(single, pair, R"({"[CLS]":{"ids":[7]}})")),
+  EXPECT_THAT(ErrorOfTokenizer(json(pair, pair, tokens)), HasSubstr("template"));
+  EXPECT_THAT(ErrorOfTokenizer(json(single, single, tokens)), HasSubstr("template"));
+  EXPECT_THAT(ErrorOfTokenizer(json(single, pair, R"({"[CLS]":{"ids":[7]}})")),
               HasSubstr("no id for \"[SEP]\""));
-  EXPECT_THAT(ErrorOf(json(single, pair, R"({"[CLS]":{"ids":[7,8]}})")), HasSubstr("\"[CLS]\""));
-  EXPECT_THAT(ErrorOf(json("[{}]", pair, tokens)), HasSubstr("unknown item"));
-  EXPECT_THAT(ErrorOf(json("7", pair, tokens)), HasSubstr("no list \"single\""));
+  EXPECT_THAT(ErrorOfTokenizer(json(single, pair, R"({"[CLS]":{"ids":[7,8]}})")),
+              HasSubstr("\"[CLS]\""));
+  EXPECT_THAT(ErrorOfTokenizer(json("[{}]", pair, tokens)), HasSubstr("unknown item"));
+  EXPECT_THAT(ErrorOfTokenizer(json("7", pair, tokens)), HasSubstr("no list \"single\""));
 }
 
 TEST(TokenizerJson, PartsThatAreNotKnownAreNamed) {
-  EXPECT_THAT(ErrorOf(TokenizerJson(R"({"type":"NFKC"})")), HasSubstr("normalizer \"NFKC\""));
-  EXPECT_THAT(ErrorOf(TokenizerJson("null", "{\"a\":0}", R"({"type":"ByteLevel"})")),
+  EXPECT_THAT(ErrorOfTokenizer(TokenizerJson(R"({"type":"NFKC"})")),
+              HasSubstr("normalizer \"NFKC\""));
+  EXPECT_THAT(ErrorOfTokenizer(TokenizerJson("null", "{\"a\":0}", R"({"type":"ByteLevel"})")),
               HasSubstr("pre-tokenizer \"ByteLevel\""));
-  EXPECT_THAT(ErrorOf(TokenizerJson("null", "{\"a\":0}", R"({"type":"BertPreTokenizer"})", "null")),
+  EXPECT_THAT(ErrorOfTokenizer(
+                  TokenizerJson("null", "{\"a\":0}", R"({"type":"BertPreTokenizer"})", "null")),
               HasSubstr("post-processor \"\""));
 }
 
 TEST(TokenizerJson, RefusesVocabulariesThatCannotBe) {
-  const auto error_of = [](const char* vocab) { return ErrorOf(TokenizerJson("null", vocab)); };
+  const auto error_of = [](const char* vocab) {
+    return ErrorOfTokenizer(TokenizerJson("null", vocab));
+  };
   EXPECT_THAT(error_of("{}"), HasSubstr("no \"vocab\""));
   EXPECT_THAT(error_of("[]"), HasSubstr("no \"vocab\""));
   EXPECT_THAT(error_of(R"({"a":0,"b":0})"), HasSubstr("have one id"));

@@ -21,7 +21,7 @@ Result<Model> Import(const TinyEncoder& encoder) {
   return ImportTfjs(weights, encoder.vocab_json());
 }
 
-std::string ErrorOf(const TinyEncoder& encoder) {
+std::string ErrorOfImport(const TinyEncoder& encoder) {
   const Result<Model> model = Import(encoder);
   return model.has_value() ? "no error" : model.error().message();
 }
@@ -65,37 +65,37 @@ TEST(ImportTfjs, RefusesGraphsThatComputeSomethingElse) {
   for (TinyEncoder::Node& node : gelu.nodes) {
     if (node.op == "Relu") node.op = "Erf";
   }
-  EXPECT_THAT(ErrorOf(gelu), HasSubstr("has 2 Relu operations, this graph has 0"));
+  EXPECT_THAT(ErrorOfImport(gelu), HasSubstr("has 2 Relu operations, this graph has 0"));
 
   TinyEncoder scaled;
   scaled.weights["scale_1"].values = {0.25f};
-  EXPECT_THAT(ErrorOf(scaled), HasSubstr("scaled by 0.25"));
+  EXPECT_THAT(ErrorOfImport(scaled), HasSubstr("scaled by 0.25"));
 
   TinyEncoder heads;
   heads.weights["heads"].values = {0};
-  EXPECT_THAT(ErrorOf(heads), HasSubstr("is not a size up to 1024"));
+  EXPECT_THAT(ErrorOfImport(heads), HasSubstr("is not a size up to 1024"));
 
   TinyEncoder endless;
   endless.weights["positions"].values = {1e6f};
-  EXPECT_THAT(ErrorOf(endless), HasSubstr("is not a size up to 4096"));
+  EXPECT_THAT(ErrorOfImport(endless), HasSubstr("is not a size up to 4096"));
 
   TinyEncoder other;
   other.weights.erase("module/Embeddings_en");
-  EXPECT_THAT(ErrorOf(other), HasSubstr("is not known here"));
+  EXPECT_THAT(ErrorOfImport(other), HasSubstr("is not known here"));
 
   TinyEncoder bare;
   bare.nodes.clear();
-  EXPECT_THAT(ErrorOf(bare), HasSubstr("\"modelTopology\""));
+  EXPECT_THAT(ErrorOfImport(bare), HasSubstr("\"modelTopology\""));
 }
 
 TEST(ImportTfjs, RefusesWeightsThatDoNotFit) {
   TinyEncoder missing;
   missing.weights.erase("module/Encoder_en/hidden_layers/tanh_layer_0/bias");
-  EXPECT_THAT(ErrorOf(missing), HasSubstr("tanh_layer_0/bias"));
+  EXPECT_THAT(ErrorOfImport(missing), HasSubstr("tanh_layer_0/bias"));
 
   TinyEncoder bent;
   bent.weights["module/Encoder_en/hidden_layers/tanh_layer_0/weights"].shape = {4, 16};
-  EXPECT_THAT(ErrorOf(bent), HasSubstr("\"pooler.dense.weight\" the shape [16, 4]"));
+  EXPECT_THAT(ErrorOfImport(bent), HasSubstr("\"pooler.dense.weight\" the shape [16, 4]"));
 }
 
 TEST(UnigramVocabulary, RefusesOtherForms) {
