@@ -174,8 +174,8 @@ const spot = (name, what) => {
 page.append(make('div', [card(number(before.score, 4), `${report.metric} as it was; ${report.max_drop} may be lost`),
   spot(spots.speed, 'fastest within the limit'), spot(spots.size, 'smallest within the limit')], {class: 'cards'}));
 const kind = t => t.type === spots.speed || t.type === spots.size ? 'sweet spot' : within(t) ? 'within the limit' : 'loses too much';
-scatters('Score, time and size', `Each type: ${report.metric} on the validation set, bytes of the weights, median time, measured in turns with the ` +
-  'original. On the front is what no other type beats in both.', report.types.map(t => ({...t, name: t.type, kind: kind(t)})), 'weight_bytes',
+scatters('Score, time and size', `Each type: ${report.metric} on the validation set, bytes of the weights, median time, all measured ` +
+  'in turns. On the front is what no other type beats in both.', report.types.map(t => ({...t, name: t.type, kind: kind(t)})), 'weight_bytes',
   [['loses too much', '--grey', 8], ['within the limit', '--blue', 9], ['sweet spot', '--good', 13]], report.metric, typesTable(report));
 if (report.groups) sensitivitySection('Sensitivity', report.groups);
 )page";

@@ -64,7 +64,9 @@ class Parser {
   explicit Parser(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   Result<TfliteFile> Run() {
-    if (!IsTflite(bytes_)) return InvalidData("is not a TensorFlow Lite file");
+    if (!IsTflite(bytes_))
+      return InvalidData(
+          "is not a TensorFlow Lite file (import reads these, .onnx files and directories)");
     if (reinterpret_cast<uintptr_t>(bytes_.data()) % 16 != 0) {
       return InvalidArgument("its bytes must begin at a multiple of 16");
     }

@@ -340,7 +340,8 @@ TEST(TfliteImport, RefusesFilesThatLie) {
                 f.graph().tensors[0]->shape = {1, 1 << 30};
               })),
               HasSubstr("no sequence of tokens"));
-  EXPECT_EQ(Refusal("nothing of the kind"), "is not a TensorFlow Lite file");
+  EXPECT_EQ(Refusal("nothing of the kind"),
+            "is not a TensorFlow Lite file (import reads these, .onnx files and directories)");
 }
 
 TEST(TfliteImport, RefusesArchivesThatLie) {
