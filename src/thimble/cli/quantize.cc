@@ -315,7 +315,7 @@ class QuantizeRun {
     struct Type {
       std::string name;
       Graph graph;
-      double score = 0;
+      std::optional<double> score = std::nullopt;
     };
     TRY(compress::PrecisionPlan plan, ChooseMixed(int8));
     TRY(Graph half, RunPass(*FindPass("weights_to_f16"), model_.graph));
@@ -324,14 +324,16 @@ class QuantizeRun {
     TRY(Graph groups4, WeightsByGroup(model_.graph, {DType::kI4Group, o_.group}));
     std::vector<Type> types;
     types.push_back({"float16", std::move(half)});
-    types.push_back({"all int8", int8});
+    types.push_back({"all int8", int8, plan.score_all});
     types.push_back({"int8, static", std::move(fixed)});
     types.push_back({"int8 by group", std::move(groups8)});
     types.push_back({"int4 by group", std::move(groups4)});
-    types.push_back({"mixed", std::move(plan.graph)});
+    types.push_back({"mixed", std::move(plan.graph), plan.score});
     std::vector<const Graph*> graphs;
     for (Type& type : types) {
-      TRY(type.score, Score(type.graph));
+      if (!type.score) {
+        TRY(type.score, Score(type.graph));
+      }
       graphs.push_back(&type.graph);
     }
     TRY(const std::vector<Speedup> times,
@@ -340,7 +342,7 @@ class QuantizeRun {
         Json::array();  // what the choice of the mixed model measured was another round
     AddType("as it was", before_, original_, times[0], true);
     for (size_t i = 0; i < types.size(); ++i) {
-      AddType(types[i].name, types[i].score, types[i].graph, times[i], false);
+      AddType(types[i].name, *types[i].score, types[i].graph, times[i], false);
     }
     MarkSweetSpots();
     if (report_["sweet_spots"].empty()) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/base/result.h"
 #include "thimble/graph/graph.h"
 
 namespace thimble {
@@ -42,5 +43,19 @@ class GraphCopier {
   Builder& to_;
   std::vector<ValueId> copies_;
 };
+
+// Without the nodes that no output needs.
+inline Result<Graph> OnlyNeeded(const Graph& graph) {
+  std::vector<ValueId> outputs;
+  for (const GraphOutput& output : graph.outputs) outputs.push_back(output.value);
+  const std::vector<bool> needed = NeededNodes(graph, outputs);
+  Builder builder;
+  GraphCopier copy(graph, builder);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (needed[i]) copy.Copy(graph.nodes[i]);
+  }
+  copy.Outputs();
+  return std::move(builder).Finish(graph.max_sequence_length);
+}
 
 }  // namespace thimble

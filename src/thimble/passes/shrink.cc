@@ -66,7 +66,7 @@ class Shrinker {
     }
     if (rest_.empty() && ones_.empty()) return graph_;
     TRY_VOID(Cut());
-    return Rebuild();
+    return OnlyNeeded(work_);
   }
 
  private:
@@ -214,20 +214,6 @@ class Shrinker {
     const Tensor flat = weight.InLayout(Layout::kRowMajor);
     const Tensor cut = rest.rows ? Pick(flat, &*rest.rows, nullptr) : flat;
     return cut.InLayout(t.layout());
-  }
-
-  // Without what nothing needs any more; types follow from the weights.
-  Result<Graph> Rebuild() const {
-    std::vector<ValueId> wanted;
-    for (const GraphOutput& output : work_.outputs) wanted.push_back(output.value);
-    const std::vector<bool> needed = NeededNodes(work_, wanted);
-    Builder builder;
-    GraphCopier copy(work_, builder);
-    for (size_t i = 0; i < work_.nodes.size(); ++i) {
-      if (needed[i]) copy.Copy(work_.nodes[i]);
-    }
-    copy.Outputs();
-    return std::move(builder).Finish(work_.max_sequence_length);
   }
 
   const Graph& graph_;

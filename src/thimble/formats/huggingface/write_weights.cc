@@ -56,16 +56,7 @@ Result<Graph> OnlyWhatTheTaskReads(const Model& model) {
       return output.name != "logits" && output.name != "seq_relationship_logits";
     });
   }
-  std::vector<ValueId> wanted;
-  for (const GraphOutput& output : graph.outputs) wanted.push_back(output.value);
-  const std::vector<bool> needed = NeededNodes(graph, wanted);
-  Builder builder;
-  GraphCopier copy(graph, builder);
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (needed[i]) copy.Copy(graph.nodes[i]);
-  }
-  copy.Outputs();
-  return std::move(builder).Finish(graph.max_sequence_length);
+  return OnlyNeeded(graph);
 }
 
 // Units of a structure that are left in `graph`; 0: it is gone.

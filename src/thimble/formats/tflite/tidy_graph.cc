@@ -67,19 +67,6 @@ Result<Graph> FoldBiases(const Graph& graph) {
   return std::move(builder).Finish(graph.max_sequence_length);
 }
 
-Result<Graph> OnlyNeeded(const Graph& graph) {
-  std::vector<ValueId> outputs;
-  for (const GraphOutput& output : graph.outputs) outputs.push_back(output.value);
-  const std::vector<bool> needed = NeededNodes(graph, outputs);
-  Builder builder;
-  GraphCopier copy(graph, builder);
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (needed[i]) copy.Copy(graph.nodes[i]);
-  }
-  copy.Outputs();
-  return std::move(builder).Finish(graph.max_sequence_length);
-}
-
 // --- Names
 
 std::vector<std::string> Places(const Graph& graph) {
