@@ -34,6 +34,11 @@ endif()
 add_custom_target(threaded_tests)
 add_custom_target(emulated_tests)
 
+if(EMSCRIPTEN)
+  # Debian's looks for its packages where Debian's Node.js does; another Node.js has to be told.
+  set_property(GLOBAL PROPERTY RULE_LAUNCH_LINK "${CMAKE_COMMAND} -E env NODE_PATH=/usr/share/nodejs")
+endif()
+
 add_library(thimble_options INTERFACE)
 target_include_directories(thimble_options INTERFACE
   ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)

@@ -23,7 +23,7 @@ for processor in "$@"; do
   cmake --build --preset "$processor" -- --quiet
   case $processor in
     size) set -- -V -R '^library_(logits|size)' ;;
-    wasm) set -- -L emulated -R '^library_' ;;
+    wasm) set -- -L emulated -R '^(library_|runtime_kernels_)' ;;
     *) set -- -L emulated ;;
   esac
   ctest --test-dir "build/$processor" --output-on-failure --no-tests=error "$@"

@@ -29,7 +29,7 @@ Status CheckReplaceable(const std::string& path, std::span<const std::string_vie
   for (fs::directory_iterator entry(path, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    const bool ours = std::ranges::find(replaceable, name) != replaceable.end();
+    const bool ours = std::find(replaceable.begin(), replaceable.end(), name) != replaceable.end();
     if (!ours || !fs::is_regular_file(entry->symlink_status())) {
       return InvalidArgument(path + ": is there already and holds '" + name.substr(0, 80) +
                              "', which was not written by this; name another directory");

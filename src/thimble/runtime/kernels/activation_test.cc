@@ -1,8 +1,8 @@
 // Activation functions against double, over samples of all floats and densely where they bend.
-#include <bit>
 #include <cmath>
 #include <limits>
 
+#include "thimble/base/bit_cast.h"
 #include "thimble/graph/activation.h"
 #include "thimble/runtime/kernels/test_support.h"
 
@@ -34,7 +34,7 @@ double UnitInTheLastPlace(double x) {
 std::vector<float> Samples() {
   std::vector<float> x;
   for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += 16411) {
-    const float value = std::bit_cast<float>(static_cast<uint32_t>(bits));
+    const float value = BitCast<float>(static_cast<uint32_t>(bits));
     if (std::isfinite(value)) x.push_back(value);
   }
   for (int i = -60000; i <= 60000; ++i) x.push_back(static_cast<float>(i) * 0.00035f);

@@ -221,39 +221,30 @@ struct DotInt8 {
 
 #elif HWY_TARGET == HWY_WASM
 
-// Products of 16 bits that are added in pairs. Each output keeps two sums, of its group's first and second half, which
-// meet when they are stored.
+// Products of 16 bits that are added in pairs: of a group's inputs the first with the third, the second with the fourth,
+// which are the low and the high bytes of its two halves.
 struct DotInt8 {
-  struct Register {
-    v128_t low, high;  // of outputs 0 and 1, of outputs 2 and 3
-  };
-  static constexpr size_t kRegisters = 4, kRows = 1, kPanels = 1;
+  using Register = v128_t;
+  static constexpr size_t kRegisters = 4, kRows = 2, kPanels = 1;
   static constexpr bool kShifted = false;
-  using Weights = Register;
-  using Inputs = v128_t;
+  struct Weights {
+    v128_t even, odd;
+  };
+  using Inputs = Weights;
   using NonNegative = void;
 
-  static HWY_INLINE Register Start(int32_t value) {
-    const v128_t start = wasm_i32x4_make(value, 0, value, 0);
-    return {start, start};
+  static HWY_INLINE Weights Widen(v128_t bytes) {
+    return {wasm_i16x8_shr(wasm_i16x8_shl(bytes, 8), 8), wasm_i16x8_shr(bytes, 8)};
   }
-  static HWY_INLINE Weights LoadWeights(const int8_t* p) {
-    return {wasm_i16x8_load8x8(p), wasm_i16x8_load8x8(p + 8)};
+  static HWY_INLINE Register Start(int32_t value) { return wasm_i32x4_splat(value); }
+  static HWY_INLINE Weights LoadWeights(const int8_t* p) { return Widen(wasm_v128_load(p)); }
+  static HWY_INLINE Inputs LoadInputs(const int8_t* p) { return Widen(wasm_v128_load32_splat(p)); }
+  static HWY_INLINE Register Dot(Register sum, const Weights& w, const Inputs& a) {
+    sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(w.even, a.even));
+    return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(w.odd, a.odd));
   }
-  static HWY_INLINE Inputs LoadInputs(const int8_t* p) {
-    return wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(LoadGroup(p)));
-  }
-  static HWY_INLINE Register Dot(const Register& sum, const Weights& w, Inputs a) {
-    return {wasm_i32x4_add(sum.low, wasm_i32x4_dot_i16x8(w.low, a)),
-            wasm_i32x4_add(sum.high, wasm_i32x4_dot_i16x8(w.high, a))};
-  }
-  static HWY_INLINE Register Add(const Register& a, const Register& b) {
-    return {wasm_i32x4_add(a.low, b.low), wasm_i32x4_add(a.high, b.high)};
-  }
-  static HWY_INLINE void Store(const Register& sum, int32_t* to) {
-    wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(sum.low, sum.high, 0, 2, 4, 6),
-                                       wasm_i32x4_shuffle(sum.low, sum.high, 1, 3, 5, 7)));
-  }
+  static HWY_INLINE Register Add(Register a, Register b) { return wasm_i32x4_add(a, b); }
+  static HWY_INLINE void Store(Register sum, int32_t* to) { wasm_v128_store(to, sum); }
 };
 
 #else

@@ -12,6 +12,7 @@
 #include "thimble/runtime/kernels/gemm_float-inl.h"
 #include "thimble/runtime/kernels/gemm_grouped-inl.h"
 #include "thimble/runtime/kernels/gemm_int8-inl.h"
+#include "thimble/runtime/kernels/gemm_int8_widened-inl.h"
 #include "thimble/runtime/kernels/quantize-inl.h"
 #include "thimble/runtime/kernels/rows-inl.h"
 
@@ -76,7 +77,7 @@ constexpr Entry kEntries[] = {
     {N_NEON::MakeKernels("neon"), CpuHasNeon},
 #endif
 #if HWY_TARGETS & HWY_WASM
-    {N_WASM::MakeKernels("wasm"), [] { return true; }},
+    {N_WASM::MakeKernels("wasm", N_WASM::LinearInt8Widened), [] { return true; }},
 #endif
     {N_SCALAR::MakeKernels("scalar"), [] { return true; }},
 };
