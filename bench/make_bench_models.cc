@@ -1,5 +1,6 @@
 // make_bench_models FOLDER: writes models of real size with random weights, each as .thimble and .onnx in
 // float32 and int8, so that every runtime multiplies the very same numbers.
+// make_bench_models FOLDER NAME: writes one model as .thimble in float32 alone.
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -59,6 +60,11 @@ constexpr BenchModel kModels[] = {
     {"distilbert", R"({"model_type": "distilbert"})"},
 };
 
+// What others are compared in size with; 1.3 GB.
+constexpr BenchModel kBertLarge = {
+    "bert-large", R"({"model_type": "bert", "hidden_size": 1024, "num_hidden_layers": 24,
+                      "num_attention_heads": 16, "intermediate_size": 4096})"};
+
 Status WriteBoth(const Model& model, const std::string& stem) {
   TRY_VOID(WriteThimble(model, stem + ".thimble"));
   return ExportOnnx(model, stem + ".onnx");
@@ -69,7 +75,7 @@ Status WriteInt8(const Model& model, const std::string& stem) {
   return ExportOnnx(model, stem + "-unsigned.onnx", {.codes = OnnxCodes::kUnsigned});
 }
 
-Status Make(const BenchModel& bench, const std::string& folder) {
+Result<Model> Build(const BenchModel& bench) {
   RandomWeights weights;
   const nlohmann::json config = nlohmann::json::parse(bench.config, nullptr, false);
   Model model;
@@ -78,24 +84,42 @@ Status Make(const BenchModel& bench, const std::string& folder) {
   model.labels = {"no", "yes"};
   TRY(model.graph, BuildGraph(config, {.task = model.task, .labels = 2}, weights));
   model.provenance = {{"source", "random weights for benchmarks"}};
+  return model;
+}
+
+Status MakeAllForms(const BenchModel& bench, const std::string& folder) {
+  TRY(Model model, Build(bench));
   TRY_VOID(WriteBoth(model, folder + "/" + bench.name + "-f32"));
   TRY(model.graph, RunPass(*FindPass("weights_to_int8"), model.graph));
   return WriteInt8(model, folder + "/" + bench.name + "-int8");
+}
+
+Status MakeOne(std::string_view name, const std::string& folder) {
+  const BenchModel* found = name == kBertLarge.name ? &kBertLarge : nullptr;
+  for (const BenchModel& bench : kModels) {
+    if (name == bench.name) found = &bench;
+  }
+  if (found == nullptr) return InvalidArgument("there is no model '" + std::string(name) + "'");
+  TRY(const Model model, Build(*found));
+  return WriteThimble(model, folder + "/" + found->name + "-f32.thimble");
+}
+
+Status MakeAll(const std::string& folder) {
+  for (const BenchModel& bench : kModels) TRY_VOID(MakeAllForms(bench, folder));
+  return {};
 }
 
 }  // namespace
 }  // namespace thimble
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  if (argc != 2 && argc != 3) {
     std::fprintf(stderr, "make_bench_models: name the folder to write to\n");
     return 2;
   }
-  for (const thimble::BenchModel& model : thimble::kModels) {
-    if (const thimble::Status made = thimble::Make(model, argv[1]); !made.has_value()) {
-      std::fprintf(stderr, "make_bench_models: %s\n", made.error().message().c_str());
-      return 1;
-    }
-  }
-  return 0;
+  const thimble::Status made =
+      argc == 3 ? thimble::MakeOne(argv[2], argv[1]) : thimble::MakeAll(argv[1]);
+  if (made.has_value()) return 0;
+  std::fprintf(stderr, "make_bench_models: %s\n", made.error().message().c_str());
+  return 1;
 }

@@ -3,13 +3,13 @@
 // taking turns, so that what the machine does meanwhile meets all of them alike. Writes docs/benchmarks.md.
 //
 //   node bench/peers/run.mjs --thimble build/release/bin/thimble [--quick] [--only PATTERN] [--out FILE]
-import {spawn, execFileSync} from 'node:child_process';
+import {execFileSync} from 'node:child_process';
 import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
-import {createInterface} from 'node:readline';
 import os from 'node:os';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
+import {makeIds, makeModels, median, Peer} from './peer.mjs';
 import {writeReport} from './report.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -26,27 +26,6 @@ const {values: options} = parseArgs({
 });
 const rounds = options.quick ? 3 : 7;
 const seconds = options.quick ? 0.3 : 0.4;
-
-// A program that answers every line with one line.
-class Peer {
-  constructor(command, args) {
-    this.process = spawn(command, args, {stdio: ['pipe', 'pipe', 'inherit']});
-    this.lines = createInterface({input: this.process.stdout})[Symbol.asyncIterator]();
-  }
-  async read() {
-    const {value, done} = await this.lines.next();
-    if (done) throw new Error(`${this.process.spawnfile} ended before it answered`);
-    return JSON.parse(value);
-  }
-  async ask(request) {
-    this.process.stdin.write(JSON.stringify(request) + '\n');
-    return this.read();
-  }
-  close() {
-    this.process.stdin.end();
-    this.process.kill();
-  }
-}
 
 async function openThimble({model, weights, idsFile, threads}) {
   const file = path.join(options.models, `${model}-${weights}.thimble`);
@@ -77,13 +56,6 @@ function hasTorch() {
   }
 }
 
-// Token ids from a small generator, so that every run on every machine has the same.
-function makeIds(lengths) {
-  let state = 12345;
-  const next = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 8;
-  return lengths.map((length) => Array.from({length}, () => 1000 + next() % 29000));
-}
-
 // Lengths in tokens of 64 texts, in the order in which they stand in the file they were taken from.
 const textLengths = JSON.parse(readFileSync(new URL('./text_lengths.json', import.meta.url), 'utf8'));
 
@@ -97,8 +69,6 @@ for (const weights of ['f32', 'int8']) {
   cases.push({model: 'mobilebert', weights, threads: 1, name: '64 texts', lengths: textLengths});
   cases.push({model: 'minilm-6', weights, threads: 1, name: '64 texts', lengths: textLengths});
 }
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
 
 async function runCase(c, torch) {
   const ids = makeIds(c.lengths);
@@ -138,12 +108,7 @@ function sweep(weights) {
   return JSON.parse(out).sweep;
 }
 
-mkdirSync(options.models, {recursive: true});
-if (!existsSync(path.join(options.models, 'distilbert-int8-unsigned.onnx'))) {
-  console.error('making the models (1 GB in build/bench-models)');
-  execFileSync(path.join(path.dirname(options.thimble), 'make_bench_models'), [options.models],
-               {stdio: ['ignore', 'inherit', 'inherit']});
-}
+makeModels(options.models, options.thimble);
 if (!existsSync(path.join(options.npm, 'node_modules/onnxruntime-node'))) {
   console.error('installing ONNX Runtime through npm');
   mkdirSync(options.npm, {recursive: true});

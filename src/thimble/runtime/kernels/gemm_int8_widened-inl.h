@@ -60,8 +60,7 @@ HWY_INLINE void SumWidened(const int16_t* HWY_RESTRICT rows, const int16_t* HWY_
   for (size_t r = 0; r < kRows; ++r) {
     THIMBLE_UNROLL
     for (size_t c = 0; c < kColumns; ++c) {
-      tile[r][c] =
-          add ? wasm_v128_load(sums + r * kPanelWidth + 4 * c) : wasm_i32x4_const_splat(0);
+      tile[r][c] = add ? wasm_v128_load(sums + r * kPanelWidth + 4 * c) : wasm_i32x4_const_splat(0);
     }
   }
   for (const int16_t* end = rows + inputs; rows != end; rows += 2) {

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Measures what a FlatBuffer for a device is beside a large checkpoint, and writes docs/results-flatbuffer.md.
+
+    results_flatbuffer.py --data DIR --encoder ENCODER.thimble [--seeds N]
+
+DIR is that of results.py, the encoder that of ./run demo embeddings. A sentence encoder is fine-tuned on the tweets of airline_polarity and
+teaches a model of MobileBERT's shape, which is exported as float32 and int8 .tflite; test tweets are classified by each form once. Beside it
+stand models of the published sizes of MobileBERT and BERT-large with random weights, for bytes, speed and memory.
+"""
+import argparse
+import datetime
+import gzip
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+
+import results
+
+ROOT = results.ROOT
+FOLDER = ROOT / "build/results/flatbuffer"
+NAME = "airline_polarity"
+TOKENS = 64     # of a .tflite
+FEW = 40        # tweets that a model as slow as BERT-large is timed on
+ADAM_SLOTS = 2  # numbers that a training checkpoint keeps beside each weight
+
+
+def watched(command):
+    """Standard output of a command, its seconds and its peak resident memory; None where it fails."""
+    start = time.monotonic()
+    process = subprocess.Popen([str(a) for a in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    output = process.stdout.read()
+    error = process.stderr.read().strip()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        print(f"results: {' '.join(map(str, command))}: {error}", flush=True)
+        return None
+    return output, time.monotonic() - start, usage.ru_maxrss * 1024
+
+
+class Study:
+    def __init__(self, options):
+        self.options = options
+        self.runs = results.Runs(options)
+        self.bench = pathlib.Path(options.thimble).parent / "make_bench_models"
+        self.test = results.find(options.data / NAME, "test")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+
+    def thimble(self, *arguments):
+        return results.run(self.options.thimble, *arguments)
+
+    def made(self, path, *arguments):
+        """The file that this call of thimble writes, made once."""
+        if not path.exists():
+            self.thimble(*arguments, "-o", path)
+        return path
+
+    def tflite(self, model, stem, weights):
+        """A .tflite and, for our own runtime, a .thimble with the same types of weights."""
+        tflite = self.made(FOLDER / f"{stem}-{weights}.tflite", "export", model, "--seq", TOKENS, "--weights", weights)
+        if weights == "f32":
+            return model, tflite
+        return self.made(FOLDER / f"{stem}-int8.thimble", "quantize", model, "--scheme", "dynamic", "--max-drop", 1,
+                         "--calib", results.find(self.options.data / NAME, "val")), tflite
+
+    def random(self, name):
+        path = FOLDER / f"{name}-f32.thimble"
+        if not path.exists():
+            results.run(self.bench, FOLDER, name)
+        return path
+
+    def ids(self, tokenizer, count):
+        """A file with the ids of that many test tweets."""
+        path = FOLDER / f"tweets-{count}.jsonl"
+        with gzip.open(self.test, "rt", encoding="utf-8") as lines:
+            texts = [line.rstrip("\n").split("\t")[1] for line in lines][1:]
+        text = FOLDER / "tweets.txt"
+        text.write_text("".join(t + "\n" for t in texts[:count]), encoding="utf-8")
+        path.write_text(self.thimble("tokenize", "--tokenizer", tokenizer, text, "--json", "--max-length", TOKENS))
+        return path, len(texts[:count])
+
+    def ours(self, model, ids, one, count):
+        """Tweets per second, one at a time on one thread, loading left out; and the peak memory of the process."""
+        call = lambda file: watched([self.options.thimble, "predict", model, file, "--ids", "--batch", 1, "--threads", 1, "--json"])
+        rates, peaks = [], []
+        for _ in range(5):
+            _, loading, _ = call(one)
+            _, seconds, peak = call(ids)
+            rates.append((count - 1) / (seconds - loading))
+            peaks.append(peak)
+        return statistics.median(rates), max(peaks)
+
+    def litert(self, tflite, ids):
+        done = watched(["node", ROOT / "tools/litert_texts.mjs", tflite, ids, "--npm", self.options.npm])
+        return json.loads(done[0]) if done else None
+
+    def accuracy(self, model):
+        return json.loads(self.thimble("eval", model, self.test, "--json", "--bootstrap", 0))["metrics"]["accuracy"]
+
+    def accuracy_of(self, classes, labels):
+        with gzip.open(self.test, "rt", encoding="utf-8") as lines:
+            truth = [line.rstrip("\n").split("\t")[2] for line in lines][1:]
+        return statistics.mean(labels[c] == t for c, t in zip(classes, truth))
+
+
+def mib(count):
+    return f"{count / 2**20:.1f}"
+
+
+def trained_rows(study):
+    """Scores of the student in each form and runtime, over the seeds; and its models of the first seed."""
+    teacher = study.runs.teacher(NAME)["test"]["accuracy"]
+    scores = {"float32, Thimble": [], "float32, LiteRT": [], "int8, Thimble": [], "int8, LiteRT": []}
+    alone = [study.runs.train(NAME, seed, "cold")["test"]["accuracy"] for seed in range(1, study.options.seeds + 1)]
+    for seed in range(1, study.options.seeds + 1):
+        study.runs.distil(NAME, seed)
+        model = study.runs.folder / f"{NAME}.distilled.{seed}.thimble"
+        labels = json.loads(study.thimble("inspect", model, "--json"))["labels"]
+        ids, _ = study.ids(model, 1 << 30)
+        for weights, name in (("f32", "float32"), ("int8", "int8")):
+            ours, tflite = study.tflite(model, f"student.{seed}", weights)
+            scores[f"{name}, Thimble"].append(study.accuracy(ours))
+            scores[f"{name}, LiteRT"].append(study.accuracy_of(study.litert(tflite, ids)["classes"], labels))
+    lines = ["## Accuracy", "",
+             f"{NAME}: what tweets say of an airline, three classes (majority class 63.7 %), test set of 2,875 tweets, {study.options.seeds} seeds.", "",
+             "| model | accuracy on test |", "|---|---:|",
+             f"| teacher: fine-tuned sentence encoder, float32 | {100 * teacher:.1f} |",
+             f"| student alone, float32, Thimble | {results.spread(alone)} |",
+             *(f"| student, {form} | {results.spread(values)} |" for form, values in scores.items())]
+    drops = [a - b for a, b in zip(scores["float32, Thimble"], scores["int8, LiteRT"])]
+    lines += ["", f"int8 in LiteRT loses {results.spread(drops)} points against float32 in Thimble; the student loses "
+              f"{100 * (teacher - statistics.mean(scores['int8, LiteRT'])):.1f} against its teacher."]
+    return lines, study.runs.folder / f"{NAME}.distilled.1.thimble"
+
+
+def sizes(study, student):
+    rows, largest = [], None
+    for name, model, tweets in (("BERT-large", study.random("bert-large"), FEW), ("MobileBERT", study.random("mobilebert"), FEW * 10),
+                                ("student", student, 1 << 30)):
+        ids, count = study.ids(student, tweets)
+        one, _ = study.ids(student, 1)
+        parameters = json.loads(study.thimble("inspect", model, "--json"))["parameters"]
+        for weights in ("f32", "int8"):
+            ours, tflite = study.tflite(model, "student.1" if name == "student" else name.lower(), weights)
+            rate, peak = study.ours(ours, ids, one, count)
+            litert = study.litert(tflite, ids)
+            size = tflite.stat().st_size
+            largest = largest or size
+            theirs = f"{litert['texts_per_second']:.1f} | {mib(litert['peak_rss_bytes'])}" if litert else "does not load | "
+            rows.append(f"| {name}, {'float32' if weights == 'f32' else weights} | {parameters:,} | {size:,} | {largest / size:.1f} | "
+                        f"{rate:.1f} | {mib(peak)} | {theirs} |")
+            print(rows[-1], flush=True)
+    return ["", "## Bytes, speed, memory", "",
+            "| model | parameters | bytes of the .tflite | BERT-large float32 to it | tweets/s, Thimble | peak MiB | tweets/s, LiteRT | peak MiB |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|", *rows], largest
+
+
+def report(study):
+    accuracy, student = trained_rows(study)
+    table, largest = sizes(study, student)
+    mobilebert = (FOLDER / "mobilebert-int8.tflite").stat().st_size
+    small = (FOLDER / "student.1-int8.tflite").stat().st_size
+    checkpoint = largest * (1 + ADAM_SLOTS)
+    return "\n".join([
+        "# A FlatBuffer for a device beside a large checkpoint", "",
+        "Written by `./run results flatbuffer`. The study that this follows (arXiv:2310.03971) classifies tweets by reputation with a MobileBERT in",
+        "TensorFlow Lite's FlatBuffer: 160 times smaller than BERT-large, 4.1 % less accuracy, at least one tweet per second. Its tweets cannot be",
+        "had; airline_polarity, opinions on airlines, stands in for them.", "",
+        f"{datetime.date.today()}, {results.processor()}. Thimble: one thread, native code, tweets of their own length, one at a time. LiteRT: one",
+        f"thread of WebAssembly in Node.js, tweets padded to the {TOKENS} tokens of the file; its memory holds Node.js too. BERT-large and MobileBERT",
+        "have random weights of the published shapes: their bytes and times are real, their answers are not asked for. The student is",
+        "MobileBERT-shaped (preset mobilebert-mini: 4 blocks, 256 and 64 wide, 8,000 word pieces), taught by a fine-tuned sentence encoder.", "",
+        *accuracy, *table, "", "## 160 times", "",
+        f"- **Like for like** it cannot be had with MobileBERT: float32 BERT-large over int8 MobileBERT is {largest / mobilebert:.1f} times, most of it",
+        f"  the architecture ({largest / mobilebert / 4:.0f} to 1) and four times the type.",
+        f"- It can be had against a **training checkpoint**: weights and {ADAM_SLOTS} moments of Adam are {checkpoint:,} bytes, which is",
+        f"  {checkpoint / mobilebert:.0f} times the int8 MobileBERT. That is the likely origin of the published figure, and not a fair comparison: nobody",
+        "  ships the moments.",
+        f"- It can be had like for like with a **smaller model of the same kind**: the student's int8 file is {largest / small:.0f} times smaller than",
+        "  float32 BERT-large, with the accuracy above. No BERT-large was fine-tuned here; the published drop of 4.1 % has its place beside the",
+        "  student's distance to its teacher only as a hint.", ""])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=pathlib.Path, default=ROOT.parent / "shared/data")
+    parser.add_argument("--encoder", dest="warm", required=True, help="a sentence encoder as .thimble, which teaches")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
+    parser.add_argument("--npm", default=str(ROOT / "build/npm"))
+    parser.add_argument("--out", default=str(ROOT / "docs/results-flatbuffer.md"))
+    options = parser.parse_args()
+    pathlib.Path(options.out).write_text(report(Study(options)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
