@@ -215,8 +215,9 @@ class Report(unittest.TextTestResult):
         self.cases = []
 
     def add(self, test, tag=None, message=""):
-        case = xml.Element("testcase", classname=type(test).__name__, status="run",
-                           name=str(test).split()[0])
+        # A class that is skipped as a whole is called "setUpClass (module.Class)" here.
+        classname = str(test)[:-1].rpartition(".")[2] if str(test).startswith("setUpClass") else type(test).__name__
+        case = xml.Element("testcase", classname=classname, status="run", name=str(test).split()[0])
         if tag:
             xml.SubElement(case, tag, message=str(message))
         self.cases.append(case)
