@@ -200,6 +200,9 @@ function(thimble_test)
   add_test(NAME ${target} COMMAND ${target})
   # What is many tests begins first, so that it does not end last.
   set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600 COST ${sources})
+  if(THIMBLE_SANITIZE)
+    set_tests_properties(${target} PROPERTIES ENVIRONMENT "GTEST_FILTER=-Judged*")  # tests/support/judged.h
+  endif()
   if(threads IN_LIST ARG_LABELS)
     add_dependencies(threaded_tests ${target})
   endif()

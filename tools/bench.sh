@@ -15,6 +15,7 @@ if [ "${1:-}" = scaling ]; then
   cmake --build --preset release --target sum_bench -- --quiet
   exec /usr/bin/python3 bench/training/scaling.py "$@"
 fi
+sh tools/judges.sh
 sh tools/build.sh >/dev/null
 cmake --build --preset release --target make_bench_models -- --quiet
 if [ "${1:-}" = wasm ]; then

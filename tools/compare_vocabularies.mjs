@@ -1,7 +1,7 @@
 // Trains a WordPiece vocabulary of the same text with `thimble vocab` and with Hugging Face's own library, and
 // compares the two: pieces in common, and tokens per word on held-out text, read by one tokenizer.
 //
-//   npm install --prefix build/npm --ignore-scripts tokenizers
+//   sh tools/judges.sh
 //   node tools/compare_vocabularies.mjs --thimble build/release/bin/thimble --held-out val.txt.gz TRAIN.txt.gz...
 //
 // The library's binding trains with its defaults only: 30,000 pieces, none of them special, every pair and character.

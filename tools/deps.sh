@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh [demo|mails|build|train|test|bench|lint|emulate|emulate-PROCESSOR|all]: makes sure that the packages a verb needs are there.
+# deps.sh [demo|mails|build|train|test|judges|bench|lint|emulate|emulate-PROCESSOR|all]: makes sure that the packages a verb needs are there.
 # On Debian 12, as root or with sudo, it installs what is missing; elsewhere it names it and exits 1.
 set -eu
 
@@ -8,6 +8,8 @@ build='g++ cmake ninja-build libhwy-dev libflatbuffers-dev flatbuffers-compiler
 train="$build libtorch-dev libgloo-dev libopenblas0-pthread libmimalloc-dev"
 test="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev clang-16 libclang-rt-16-dev python3"
 lint="$train libgtest-dev libgmock-dev libonnx-dev libprotobuf-dev git clang-format-14 clang-tidy-14 python3"
+# What runs the programs of others that tests compare with (judges.sh): tests skip where it is missing.
+judges='node chromium python3-torch'
 emulate="$build qemu-user googletest python3"
 aarch64="$emulate g++-aarch64-linux-gnu"
 armhf="$emulate g++-arm-linux-gnueabihf"
@@ -21,6 +23,7 @@ case $purpose in
   demo) packages="$build node" ;;
   mails) packages="$train node" ;;
   test) packages=$test ;;
+  judges) packages=$judges ;;
   bench) packages="$train node python3-torch" ;;
   lint) packages=$lint ;;
   emulate) packages="$aarch64 $armhf $riscv64 $wasm" ;;
@@ -29,9 +32,9 @@ case $purpose in
   emulate-riscv64) packages=$riscv64 ;;
   emulate-wasm) packages=$wasm ;;
   emulate-size) packages="$build libgtest-dev libgmock-dev python3" ;;
-  all) packages="$test $lint $aarch64 $armhf $riscv64 $wasm python3-torch" ;;
+  all) packages="$test $judges $lint $aarch64 $armhf $riscv64 $wasm" ;;
   *)
-    echo "run deps: there is no set '$purpose' (demo, mails, build, train, test, bench, lint, emulate, all)" >&2
+    echo "run deps: there is no set '$purpose' (demo, mails, build, train, test, judges, bench, lint, emulate, all)" >&2
     exit 2
     ;;
 esac

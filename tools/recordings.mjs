@@ -17,26 +17,54 @@ export function readSafetensors(file) {
   return tensors;
 }
 
-// What Hugging Face calls an output of ours; question answering has its two logits apart.
-export function expectedOutput(tensors, run, name) {
-  const at = (key) => tensors.get(`${run}.output.${key}`);
-  if (name !== 'logits') return at(name)?.data;
-  if (at('start_logits') === undefined) return (at('logits') ?? at('prediction_logits'))?.data;
-  const [start, end] = [at('start_logits').data, at('end_logits').data];
-  return Float32Array.from({length: 2 * start.length},
-                           (_, i) => (i % 2 === 0 ? start : end)[Math.floor(i / 2)]);
+// An input of the run; one that is absent as Hugging Face fills it: a mask of ones, types of zeros.
+export function inputOf(tensors, run, name) {
+  const ids = tensors.get(`${run}.input.input_ids`).data;
+  return tensors.get(`${run}.input.${name}`)?.data ??
+      new BigInt64Array(ids.length).fill(name === 'attention_mask' ? 1n : 0n);
+}
+
+// Outputs under the names that the recording has: logits of answers apart, those of pretraining with a longer name.
+export function named(tensors, run, {logits, ...others}) {
+  if (logits === undefined) return others;
+  const has = (name) => tensors.has(`${run}.output.${name}`);
+  if (has('logits')) return {logits, ...others};
+  if (has('prediction_logits')) return {prediction_logits: logits, ...others};
+  return {start_logits: logits.filter((_, i) => i % 2 === 0), end_logits: logits.filter((_, i) => i % 2 === 1), ...others};
 }
 
 export function runsOf(tensors) {
   return new Set([...tensors.keys()].map((key) => key.split('.')[0]));
 }
 
+function scaleOf(values) {
+  return values.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
+}
+
 // The largest difference, relative to the largest value where that is more than 1.
 export function worstError(got, want) {
   if (got.length !== want.length) return Infinity;
-  const scale = want.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
+  const scale = scaleOf(want);
   return got.reduce((max, x, i) => {
     const error = Math.abs(x - want[i]) / scale;
     return Number.isNaN(error) ? Infinity : Math.max(max, error);
   }, 0);
+}
+
+// Rows of `width`: how many there are, in how many the largest element is where it should be, and both again of rows
+// that are decided, where it leads by more than 1 % of the largest value.
+export function countTops(got, want, width) {
+  const count = {rows: 0, same: 0, decided: 0, kept: 0};
+  const lead = 0.01 * scaleOf(want);
+  for (let begin = 0; begin < want.length; begin += width) {
+    const [ours, theirs] = [got, want].map((data) => Array.from(data.slice(begin, begin + width)));
+    const [second, first] = [...theirs].sort((a, b) => a - b).slice(-2);
+    const same = ours.indexOf(Math.max(...ours)) === theirs.indexOf(first) ? 1 : 0;
+    const decided = first - second > lead ? 1 : 0;
+    count.rows += 1;
+    count.same += same;
+    count.decided += decided;
+    count.kept += same * decided;
+  }
+  return count;
 }

@@ -8,12 +8,13 @@
 // LIBRARY is text_classifier, bert_nl_classifier or bert_question_answerer. One request a line: a text, or
 // question TAB context. Prints one JSON line for each: [{"label","score"}...] or [{"answer","score"}...].
 // Exit 1 if the library refuses the model.
-import {execFile} from 'node:child_process';
+import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {createServer} from 'node:http';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 
@@ -93,6 +94,23 @@ function answer(request, response, pageText, finish) {
   }
 }
 
+// Ends the browser with all its processes, the last of which may still write while its folder is removed.
+async function close(browser, profile) {
+  if (browser?.pid !== undefined && browser.exitCode === null) {
+    const exit = once(browser, 'exit');
+    process.kill(-browser.pid, 'SIGKILL');
+    await exit;
+  }
+  for (let tries = 0; tries < 20; ++tries) {
+    try {
+      rmSync(profile, {recursive: true, force: true});
+      return;
+    } catch {
+      await sleep(100);
+    }
+  }
+}
+
 function main() {
   if (!(library in LIBRARIES) || model === undefined) {
     throw new Error(`name one of ${Object.keys(LIBRARIES).join(', ')}, and a model`);
@@ -107,15 +125,14 @@ function main() {
     if (worked) process.stdout.write(text);
     else process.stderr.write(`task_libraries: ${library}: ${text}\n`);
     process.exitCode = worked ? 0 : 1;
-    if (browser?.exitCode === null && browser.kill()) await once(browser, 'exit');
-    rmSync(profile, {recursive: true, force: true, maxRetries: 9, retryDelay: 200});
+    await close(browser, profile);
   };
   const timer = setTimeout(() => finish(false, `no answer in ${options.seconds} s`), 1000 * Number(options.seconds));
   const server = createServer((request, response) => answer(request, response, page(requests), finish));
   server.listen(0, '127.0.0.1', () => {
-    browser = execFile(options.chromium, [
+    browser = spawn(options.chromium, [
       '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-      `--user-data-dir=${profile}`, `http://127.0.0.1:${server.address().port}/`]);
+      `--user-data-dir=${profile}`, `http://127.0.0.1:${server.address().port}/`], {detached: true, stdio: 'ignore'});
     browser.on('error', (error) => finish(false, error.message));
   });
 }

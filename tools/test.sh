@@ -7,6 +7,7 @@
 # `test.sh PRESET...` runs only those.
 set -eu
 sh tools/deps.sh test
+sh tools/judges.sh
 
 results=build/test-results
 rm -rf "$results"

@@ -9,14 +9,11 @@ import pathlib
 import re
 import shutil
 import subprocess
-import unittest
 import zipfile
 
 import support
 
 HERE = pathlib.Path(__file__).resolve().parent
-NPM = pathlib.Path(os.environ.get("THIMBLE_NPM", HERE.parents[1] / "build" / "npm"))
-HAS_RUNTIME = (NPM / "node_modules" / "onnxruntime-node").exists() and shutil.which("node") is not None
 TEXTS = ["a thimble fits", "fitters in a TINY thimble!", "transformers, small? b. c", "", "\u00e4 b\u0301 [MASK] c [SEP] x",
          "\u4e2d\u6587 thimbles\u200b\ttiny", "a" * 120, "\U0001f600 it's 3,5\u20ac"]
 
@@ -122,9 +119,9 @@ class Export(support.TestCase):
         self.assertIn("m2.onnx", self.fail_with(1, "import", self.folder / "m2.onnx", "-o", output))
         self.assertFalse(output.exists())
 
-    @unittest.skipUnless(HAS_RUNTIME, f"no Node or no onnxruntime-node in {NPM}")
     def test_agrees_with_onnx_runtime(self):
-        environment = {**os.environ, "THIMBLE_NPM": str(NPM)}
+        support.need("onnxruntime-node")
+        environment = {**os.environ, "THIMBLE_NPM": str(support.NPM)}
         document = json.loads(self.succeed("export", self.model, "-o", self.onnx, "--atol", "1e-4", "--json",
                                            env=environment))
         self.assertLess(document["largest_difference"]["logits"], 1e-4)
@@ -162,9 +159,7 @@ class Directory(support.TestCase):
 
     def logits_of_torch(self, script, path):
         """What PyTorch makes of the ids of the same texts, padded to one rectangle."""
-        python = support.python_with_torch()
-        if python is None:
-            self.skipTest("no Python here has PyTorch (Debian: python3-torch)")
+        python = support.need_torch()
         rows = self.documents("tokenize", "--vocab", self.source / "vocab.txt", "-", "--json", stdin="\n".join(TEXTS[:3]))
         longest = max(len(row["input_ids"]) for row in rows) + 2
         batch = {key: [row[key] + [0] * (longest - len(row[key])) for row in rows]
@@ -231,12 +226,10 @@ class Directory(support.TestCase):
         self.assert_close(self.logits_of_torch("torch_bert.py", self.out), self.logits(self.model))
 
     def test_tokenizers_of_hugging_face(self):
-        package = support.npm_package("tokenizers", "0.23.2")
-        if package is None:
-            self.skipTest("npm's package tokenizers is not there and cannot be fetched")
+        support.need("tokenizers")
         self.export()
         texts = [text for text in TEXTS if "\n" not in text]
-        call = ["node", HERE / "tokenize.mjs", package, self.out / "tokenizer.json"]
+        call = ["node", HERE / "tokenize.mjs", support.NPM, self.out / "tokenizer.json"]
         result = subprocess.run(call, input=json.dumps(texts).encode(), capture_output=True)
         self.assertEqual(result.returncode, 0, result.stderr.decode())
         lines = "".join(text + "\n" for text in texts)

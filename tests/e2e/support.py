@@ -19,6 +19,8 @@ import unittest
 import xml.etree.ElementTree as xml
 
 THIMBLE = os.environ["THIMBLE"]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NPM = pathlib.Path(os.environ.get("THIMBLE_NPM", ROOT / "build/npm"))  # where tools/judges.sh puts runtimes of others
 # With sanitizers everything is about ten times slower; no run of these tests takes a second without.
 TIMEOUT_SECONDS = 60
 
@@ -33,8 +35,7 @@ def run(*arguments, stdin=b"", **options):
 
 def shared(path):
     """Where the optional goldens have `path`, or None: $THIMBLE_SHARED, or `shared` beside the checkout."""
-    checkout = pathlib.Path(__file__).resolve().parents[2]
-    found = pathlib.Path(os.environ.get("THIMBLE_SHARED", checkout.parent / "shared")) / path
+    found = pathlib.Path(os.environ.get("THIMBLE_SHARED", ROOT.parent / "shared")) / path
     return found if found.exists() else None
 
 
@@ -62,21 +63,22 @@ def python_with_torch():
     return None
 
 
-def npm_package(name, version):
-    """The folder under which Node finds that package, fetched once into build/npm, or None."""
-    folder = pathlib.Path(__file__).resolve().parents[2] / "build/npm" / name.replace("/", "-")
-    if (folder / "node_modules" / name).exists():
-        return folder
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    call = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--fetch-retries=0",
-            "--fetch-timeout=20000", "--prefix", folder, f"{name}@{version}"]
-    try:
-        subprocess.run(call, capture_output=True, timeout=TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-    return folder if (folder / "node_modules" / name).exists() else None
+def need(*packages, programs=("node",)):
+    """Skips the test, or the class, where a program or an npm package of tests/judges is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise unittest.SkipTest(f"no {program}")
+    for package in packages:
+        if not (NPM / "node_modules" / package).exists():
+            raise unittest.SkipTest(f"no {package} in {NPM}: sh tools/judges.sh fetches it")
+
+
+def need_torch():
+    """A Python that has PyTorch; skips the test where there is none."""
+    python = python_with_torch()
+    if python is None:
+        raise unittest.SkipTest("no Python here has PyTorch (Debian: python3-torch)")
+    return python
 
 
 class TestCase(unittest.TestCase):
@@ -213,8 +215,9 @@ class Report(unittest.TextTestResult):
         self.cases = []
 
     def add(self, test, tag=None, message=""):
-        case = xml.Element("testcase", classname=type(test).__name__, status="run",
-                           name=str(test).split()[0])
+        # A class that is skipped as a whole is called "setUpClass (module.Class)" here.
+        classname = str(test)[:-1].rpartition(".")[2] if str(test).startswith("setUpClass") else type(test).__name__
+        case = xml.Element("testcase", classname=classname, status="run", name=str(test).split()[0])
         if tag:
             xml.SubElement(case, tag, message=str(message))
         self.cases.append(case)

@@ -2,28 +2,18 @@
 answers as we do. Needs Chromium, Node and two npm packages; skipped without them."""
 
 import json
-import os
-import pathlib
-import shutil
 import subprocess
 
 import support
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-NPM = pathlib.Path(os.environ.get("THIMBLE_NPM", ROOT / "build/npm"))
 TEXTS = ["a thimble fits", "b transformers in tiny , small .", "a"]
 
 
 class TaskLibraries(support.TestCase):
     def library(self, name, package, model, requests):
         """What the library says of each request."""
-        if not (NPM / "node_modules" / package).exists():
-            self.skipTest(f"no {package} in {NPM}: npm install --ignore-scripts --legacy-peer-deps --prefix {NPM} "
-                          f"{package} fetches it (THIMBLE_NPM names another folder)")
-        for program in ("node", "chromium"):
-            if shutil.which(program) is None:
-                self.skipTest(f"no {program}")
-        result = subprocess.run(["node", ROOT / "tools/task_libraries.mjs", name, model, "--npm", NPM],
+        support.need(package, programs=("node", "chromium"))
+        result = subprocess.run(["node", support.ROOT / "tools/task_libraries.mjs", name, model, "--npm", support.NPM],
                                 input="".join(request + "\n" for request in requests),
                                 capture_output=True, text=True, timeout=150)
         self.assertEqual(result.returncode, 0, result.stderr)

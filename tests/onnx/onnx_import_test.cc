@@ -13,8 +13,8 @@
 #include <map>
 #include <set>
 
-#include "tests/onnx/onnx_runtime.h"
 #include "tests/onnx/recording.h"
+#include "tests/support/judged.h"
 #include "thimble/formats/onnx/export.h"
 #include "thimble/formats/thimble/example_model.h"
 
@@ -455,9 +455,9 @@ TEST(OnnxImport, RecognisesWhatIsWrittenInPieces) {
   }
 }
 
-class OnnxImportRuntime : public OnnxRuntime {};
+class JudgedOnnxImport : public JudgedByOnnxRuntime {};
 
-TEST_F(OnnxImportRuntime, ComputesWhatOnnxRuntimeComputes) {
+TEST_F(JudgedOnnxImport, ComputesWhatOnnxRuntimeComputes) {
   std::string exact, rounded;
   for (const Case& c : Cases()) {
     GraphText text(c);
@@ -473,8 +473,8 @@ TEST_F(OnnxImportRuntime, ComputesWhatOnnxRuntimeComputes) {
     (std::string_view(c.name).starts_with("quantized") ? rounded : exact) +=
         " " + stem + ".onnx " + stem + ".safetensors";
   }
-  EXPECT_TRUE(Agrees(exact, "2e-5"));
-  EXPECT_TRUE(Agrees(rounded, "3e-2"));
+  EXPECT_TRUE(Agrees("--tolerance 2e-5" + exact));
+  EXPECT_TRUE(Agrees("--tolerance 3e-2" + rounded));
 }
 
 TEST(OnnxImport, KeepsCodesAndScales) {

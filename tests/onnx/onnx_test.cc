@@ -9,8 +9,8 @@
 #include <onnx/shape_inference/implementation.h>
 #include <map>
 
-#include "tests/onnx/onnx_runtime.h"
 #include "tests/onnx/recording.h"
+#include "tests/support/judged.h"
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/graph/panels.h"
 #include "thimble/passes/passes.h"
@@ -246,7 +246,7 @@ TEST(Onnx, RefusesOtherOpsets) {
 
 // --- Against ONNX Runtime
 
-class OnnxOperations : public OnnxRuntime {
+class JudgedOnnx : public JudgedByOnnxRuntime {
  protected:
   // Whether ONNX Runtime gives what the reference of `graph` gives.
   bool AgreesWithReference(const Graph& graph, int opset, const char* tolerance,
@@ -257,33 +257,33 @@ class OnnxOperations : public OnnxRuntime {
     EXPECT_TRUE(
         ExportOnnx(model, folder_ + "/m.onnx", {.opset = opset, .codes = codes}).has_value());
     EXPECT_TRUE(Record(graph).Write(folder_ + "/m.safetensors").has_value());
-    return Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors", tolerance);
+    return Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors --tolerance " + tolerance);
   }
 };
 
 // Float32 against double precision through about 20 layers of width 8.
-TEST_F(OnnxOperations, AgreesInFloat32) {
+TEST_F(JudgedOnnx, AgreesInFloat32) {
   const Graph graph = EveryOperation();
   EXPECT_TRUE(AgreesWithReference(graph, 13, "2e-5"));
   EXPECT_TRUE(AgreesWithReference(graph, 17, "2e-5"));
 }
 
 // The reference widens the same float16 weights: no further rounding is allowed.
-TEST_F(OnnxOperations, AgreesWithFloat16Weights) {
+TEST_F(JudgedOnnx, AgreesWithFloat16Weights) {
   EXPECT_TRUE(
       AgreesWithReference(*RunPass(*FindPass("weights_to_f16"), EveryOperation()), 17, "2e-5"));
 }
 
 // ONNX Runtime rounds activations to 8 bits, the reference does not: each of the 16 quantized
 // products in a row adds about 1/255 of the spread of its input; independent errors add as roots.
-TEST_F(OnnxOperations, ComesCloseInInt8) {
+TEST_F(JudgedOnnx, ComesCloseInInt8) {
   // Of signed codes its products saturate where a processor has no VNNI.
   EXPECT_TRUE(AgreesWithReference(*RunPass(*FindPass("weights_to_int8"), EveryOperation()), 17,
                                   "2e-2", OnnxCodes::kUnsigned));
 }
 
 // Codes of activations are rounded as ours are: what differs is which way a tie falls.
-TEST_F(OnnxOperations, AgreesInStaticInt8) {
+TEST_F(JudgedOnnx, AgreesInStaticInt8) {
   Graph graph = *RunPass(*FindPass("weights_to_int8"), EveryOperation());
   for (Node& node : graph.nodes) {
     if (node.op != OpKind::kLinear || node.weights[0].tensor.dtype() != DType::kI8) continue;
@@ -299,7 +299,7 @@ TEST_F(OnnxOperations, AgreesInStaticInt8) {
     EXPECT_EQ(CountOps(proto)["DequantizeLinear"], form == OnnxStatic::kQdq ? 36 : 0);
     ASSERT_TRUE(ExportOnnx(model, folder_ + "/m.onnx", options).has_value());
     ASSERT_TRUE(Record(graph).Write(folder_ + "/m.safetensors").has_value());
-    EXPECT_TRUE(Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors", "1e-5"));
+    EXPECT_TRUE(Agrees(folder_ + "/m.onnx " + folder_ + "/m.safetensors --tolerance 1e-5"));
   }
 }
 

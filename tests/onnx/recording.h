@@ -1,4 +1,4 @@
-// What a graph's reference gives on a small batch, as tools/check_onnx.mjs reads it.
+// What a graph's reference gives on a small batch, as tools/check_export.mjs reads it.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -65,8 +65,9 @@ inline Recording Record(const Graph& graph) {
   input("attention_mask", batch.mask);
   for (size_t i = 0; i < names.size(); ++i) {
     const std::vector<float>& floats = (*values)[i].floats;
+    const auto width = static_cast<size_t>((*values)[i].type.width);
     recording.Add("run0.output." + std::string(names[i]), floats,
-                  "[" + std::to_string(floats.size()) + "]");
+                  "[" + std::to_string(floats.size() / width) + "," + std::to_string(width) + "]");
   }
   return recording;
 }

@@ -50,10 +50,11 @@ NamedTensor Named(const std::string& name, DType dtype, Shape shape,
   return {name, Tensor::Copy(dtype, std::move(shape), bytes)};
 }
 
-NamedTensor Column(const std::string& name, const std::vector<float>& pairs, size_t column) {
+NamedTensor Column(const std::string& name, const std::vector<float>& pairs, size_t column,
+                   int64_t length) {
   std::vector<float> values;
   for (size_t i = column; i < pairs.size(); i += 2) values.push_back(pairs[i]);
-  return Named(name, DType::kF32, {static_cast<int64_t>(values.size())},
+  return Named(name, DType::kF32, {static_cast<int64_t>(values.size()) / length, length},
                std::as_bytes(std::span(values)));
 }
 
@@ -169,10 +170,12 @@ Status WriteRecording(const Model& model, const IdBatch& batch, const std::strin
     const std::string name = "run0.output." + std::string(names[i]);
     const std::vector<float>& floats = values[i].floats;
     if (names[i] == "logits" && model.task == Task::kAnswers) {
-      tensors.push_back(Column("run0.output.start_logits", floats, 0));
-      tensors.push_back(Column("run0.output.end_logits", floats, 1));
+      tensors.push_back(Column("run0.output.start_logits", floats, 0, batch.length));
+      tensors.push_back(Column("run0.output.end_logits", floats, 1, batch.length));
     } else {
-      tensors.push_back(Named(name, DType::kF32, {static_cast<int64_t>(floats.size())},
+      const int64_t width = values[i].type.width;
+      tensors.push_back(Named(name, DType::kF32,
+                              {static_cast<int64_t>(floats.size()) / width, width},
                               std::as_bytes(std::span(floats))));
     }
   }

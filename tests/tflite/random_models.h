@@ -25,7 +25,7 @@ struct IdBatch {
 };
 IdBatch RandomIds(int32_t sequences, int32_t length, int32_t vocabulary);
 
-// Writes what the graph's reference gives for the batch as a recording that tools/check_tflite.mjs reads; logits of
+// Writes what the graph's reference gives for the batch as a recording that tools/check_export.mjs reads; logits of
 // answers as start_logits and end_logits.
 Status WriteRecording(const Model& model, const IdBatch& batch, const std::string& path);
 

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/tflite/litert.h"
+#include "tests/support/judged.h"
 #include "tests/tflite/random_models.h"
 #include "thimble/formats/tflite/export.h"
 #include "thimble/formats/tflite/tflite_generated.h"
@@ -291,7 +291,7 @@ TEST(Tflite, RefusesWhatCannotBe) {
 
 // --- Against LiteRT
 
-class TfliteInLiteRt : public LiteRt {
+class JudgedTflite : public JudgedByLiteRt {
  protected:
   // Adds what to compare: the file of `exported` with what `reference` gives.
   void Add(const std::string& name, const Model& exported, const Model& reference,
@@ -320,7 +320,7 @@ class TfliteInLiteRt : public LiteRt {
   std::string pairs_;
 };
 
-TEST_F(TfliteInLiteRt, AgreesInFloat32) {
+TEST_F(JudgedTflite, AgreesInFloat32) {
   AddAll("weights_to_f32");
   const Model every = EveryOperation();
   Add("every_operation", every, every);
@@ -331,20 +331,20 @@ TEST_F(TfliteInLiteRt, AgreesInFloat32) {
 }
 
 // The reference widens the same float16 weights: no further rounding is allowed.
-TEST_F(TfliteInLiteRt, AgreesWithFloat16Weights) {
+TEST_F(JudgedTflite, AgreesWithFloat16Weights) {
   AddAll("weights_to_f16");
   EXPECT_TRUE(Agrees("--tolerance 1e-4" + pairs_));
 }
 
 // Of the same int8 weights: LiteRT rounds activations to 8 bits, the reference does not.
-TEST_F(TfliteInLiteRt, ComesCloseInInt8) {
+TEST_F(JudgedTflite, ComesCloseInInt8) {
   AddAll("weights_to_int8");
-  EXPECT_TRUE(Agrees("--tolerance 0.1 --agreement 0.97" + pairs_));
+  EXPECT_TRUE(Agrees("--tolerance 0.1 --agreement 0.99" + pairs_));
 }
 
 // Everything that is multiplied is codes, and the ranges are of the very numbers: an error of 1/255 of
 // each range, through about ten products in a row.
-TEST_F(TfliteInLiteRt, ComesCloseInIntegers) {
+TEST_F(JudgedTflite, ComesCloseInIntegers) {
   for (const Case& c : Cases()) {
     Model model = RandomModel(c.config, c.tasks[0]);
     model.graph = *RunPass(*FindPass("weights_to_int8"), model.graph);
@@ -354,7 +354,7 @@ TEST_F(TfliteInLiteRt, ComesCloseInIntegers) {
 }
 
 // Heads and widths that differ from layer to layer, a block-sparse matrix, groups of int4.
-TEST_F(TfliteInLiteRt, TakesCompressedModels) {
+TEST_F(JudgedTflite, TakesCompressedModels) {
   Model model = EveryOperation();
   const Model plain = model;
   for (Node& node : model.graph.nodes) {
