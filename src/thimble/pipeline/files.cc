@@ -64,4 +64,17 @@ Result<double> ContentBytes(const std::string& path) {
   return bytes;
 }
 
+Status WriteText(const std::string& path, std::string_view text) {
+  TRY(AtomicFile file, AtomicFile::Create(path));
+  TRY_VOID(file.Append(text));
+  return file.Commit();
+}
+
+Status MakeFolder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return IoError(path + ": " + error.message());
+  return {};
+}
+
 }  // namespace thimble::pipeline

@@ -2,19 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
-#include <limits>
 #include <map>
 #include <optional>
-#include <regex>
-#include <set>
 #include <utility>
 
 #include "thimble/base/file.h"
 #include "thimble/base/format.h"
-#include "thimble/base/sha256.h"
 #include "thimble/cli/suggest.h"
+#include "thimble/pipeline/calls.h"
 #include "thimble/pipeline/files.h"
 #include "thimble/targets/energy.h"
 
@@ -23,64 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Part of every key: another way to make keys or records needs another name.
-constexpr const char* kKeyFormat = "thimble-pipeline-1";
-constexpr int kLimitNotMetExit = 3, kInterruptedExit = 130;
-
-std::string Dump(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
-
-Status WriteText(const std::string& path, std::string_view text) {
-  TRY(AtomicFile file, AtomicFile::Create(path));
-  TRY_VOID(file.Append(text));
-  return file.Commit();
-}
-
-Status MakeFolder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return IoError(path + ": " + error.message());
-  return {};
-}
-
-// What a program said last, in one line.
-std::string LastLine(const std::string& path) {
-  const Result<std::string> text = ReadFile(path);
-  if (!text) return "";
-  std::string line;
-  size_t begin = 0;
-  while (begin < text->size()) {
-    const size_t end = std::min(text->find('\n', begin), text->size());
-    if (end > begin) line = text->substr(begin, end - begin);
-    begin = end + 1;
-  }
-  constexpr std::string_view kProgram = "thimble: ";
-  return line.starts_with(kProgram) ? line.substr(kProgram.size()) : line;
-}
-
-// A word of a call: as the program gets it, and as its key has it, files by their content.
-struct Word {
-  std::string text, key;
-};
-
-struct Call {
-  const StepVerb* verb = nullptr;
-  std::vector<Word> words;
-  std::string output;  // name of what is written with -o; empty: nothing
-};
-
-// A call that was made, now or earlier.
-struct Made {
-  Json
-      record;  // verb, command, key, exit_code, error, seconds, cpu_seconds, joules, measured, result, output_sha256
-  std::string output;
-  bool reused = false;
-
-  int exit_code() const { return record["exit_code"].get<int>(); }
-  const Json& result() const { return record["result"]; }
-};
 
 struct Judged {
   std::string path, sha256;
@@ -116,7 +54,8 @@ struct Pass {
 
 class Pipeline {
  public:
-  Pipeline(const Recipe& recipe, const PipelineOptions& options) : r_(recipe), o_(options) {}
+  Pipeline(const Recipe& recipe, const PipelineOptions& options)
+      : r_(recipe), o_(options), calls_(options) {}
 
   Result<PipelineResult> Run() {
     UsageMeter meter;
@@ -144,132 +83,13 @@ class Pipeline {
       result.missed += (result.missed.empty() ? "" : "; ") + line;
     }
     TRY(result.report, Report(passes, static_cast<size_t>(chosen - passes.begin()), meter.Read()));
-    TRY_VOID(WriteText(o_.folder + "/report.json", Dump(result.report, 1) + "\n"));
+    TRY_VOID(WriteText(o_.folder + "/report.json",
+                       result.report.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"));
     if (result.met || o_.force) TRY_VOID(Deliver(*chosen));
     return result;
   }
 
  private:
-  // --- Calls
-
-  Result<std::string> HashOf(const std::string& path) {
-    const auto known = hashes_.find(path);
-    if (known != hashes_.end()) return known->second;
-    TRY(std::string hash, ContentHash(path));
-    hashes_[path] = hash;
-    return hash;
-  }
-
-  Result<Word> FileWord(const std::string& path) {
-    TRY(const std::string hash, HashOf(path));
-    return Word{path, "sha256:" + hash};
-  }
-
-  std::string KeyOf(const Call& call) const {
-    Json parts = {kKeyFormat, o_.version, call.verb->name, call.output};
-    if ((call.verb->flags & kTimes) != 0) parts.push_back(o_.machine);
-    for (const Word& word : call.words) parts.push_back(word.key);
-    Sha256 hash;
-    const std::string text = Dump(parts);
-    hash.Update(std::as_bytes(std::span(text)));
-    return std::move(hash).HexDigest();
-  }
-
-  // The record of an earlier call whose output is still what it wrote.
-  std::optional<Json> Recall(const std::string& folder, const std::string& key,
-                             const std::string& output) {
-    const Result<std::string> text = ReadFile(folder + "/call.json");
-    if (!text) return std::nullopt;
-    Json record = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-    if (!record.is_object() || record.value("key", "") != key) return std::nullopt;
-    if (record.contains("output_sha256")) {
-      const Result<std::string> hash = ContentHash(output);
-      if (!hash || *hash != record.value("output_sha256", "")) return std::nullopt;
-      hashes_[output] = *hash;
-    }
-    return record;
-  }
-
-  // Exit codes 0 and 3 are results; everything else is an error of the pipeline.
-  Result<Made> Make(const std::string& name, const Call& call) {
-    TRY_VOID(o_.check_interrupt());
-    const std::string key = KeyOf(call);
-    const std::string folder =
-        o_.folder + "/steps/" + std::string(call.verb->name) + "-" + key.substr(0, 16);
-    Made made{.output = call.output.empty() ? "" : folder + "/" + call.output};
-    if (auto record = Recall(folder, key, made.output)) {
-      made.record = *std::move(record);
-      made.reused = true;
-      Count(made.record);
-      return made;
-    }
-
-    std::vector<std::string> arguments = {std::string(call.verb->name)};
-    for (const Word& word : call.words) arguments.push_back(word.text);
-    if (!made.output.empty()) arguments.insert(arguments.end(), {"-o", made.output});
-    arguments.emplace_back("--json");
-    made.record = {{"verb", call.verb->name}, {"key", key}, {"command", arguments}};
-    std::error_code error;
-    if (o_.resume && (call.verb->flags & kResumes) != 0 && fs::exists(folder, error)) {
-      arguments.emplace_back("--resume");
-    } else {
-      fs::remove_all(folder, error);
-    }
-    TRY_VOID(MakeFolder(folder));
-    o_.tell(name + ": thimble " + std::string(call.verb->name) + " ...");
-    const std::string out = folder + "/stdout", log = folder + "/log";
-    UsageMeter meter;
-    TRY(const int code, o_.run(arguments, out, log));
-    const Usage usage = meter.Read();
-    const std::string last = LastLine(log);
-    if (code == kInterruptedExit) {
-      return Error(ErrorCode::kInterrupted,
-                   "stopped in step " + name + "; the same call with --resume goes on from there");
-    }
-    if (code != 0 && code != kLimitNotMetExit) {
-      const ErrorCode kind = code == 2   ? ErrorCode::kInvalidArgument
-                             : code == 4 ? ErrorCode::kMismatch
-                                         : ErrorCode::kInvalidData;
-      return Error(kind, "step " + name + ": " +
-                             (last.empty() ? "exit code " + std::to_string(code) : last));
-    }
-    made.record["exit_code"] = code;
-    if (code != 0) made.record["error"] = last;
-    made.record["seconds"] = usage.wall_seconds;
-    made.record["cpu_seconds"] = usage.cpu_seconds;
-    made.record["joules"] = usage.joules;
-    made.record["joules_measured"] = usage.measured;
-    made.record["result"] = ResultIn(out);
-    if (code == 0 && !made.output.empty()) {
-      hashes_.erase(made.output);
-      TRY(const std::string hash, HashOf(made.output));
-      made.record["output_sha256"] = hash;
-    }
-    TRY_VOID(WriteText(folder + "/call.json", Dump(made.record, 1) + "\n"));
-    std::remove(out.c_str());
-    Count(made.record);
-    return made;
-  }
-
-  // The last JSON document of a program's output.
-  static Json ResultIn(const std::string& path) {
-    const Result<std::string> text = ReadFile(path);
-    if (!text) return nullptr;
-    Json whole = Json::parse(*text, nullptr, false);
-    if (!whole.is_discarded()) return whole;
-    Json last = Json::parse(LastLine(path), nullptr, false);
-    return last.is_discarded() ? Json() : last;
-  }
-
-  // What the report's calls cost, each once, whenever they were made.
-  void Count(const Json& record) {
-    if (!counted_.insert(record["key"].get<std::string>()).second) return;
-    spent_ += Usage{.wall_seconds = record["seconds"].get<double>(),
-                    .cpu_seconds = record["cpu_seconds"].get<double>(),
-                    .joules = record["joules"].get<double>(),
-                    .measured = record["joules_measured"].get<bool>()};
-  }
-
   // --- Options: checked before the first step, so that a slip in the last one is not found an hour later
 
   Status CheckOptions() {
@@ -277,28 +97,12 @@ class Pipeline {
     for (const Step& step : r_.steps) {
       std::vector<std::string>& names = known[step.verb->name];
       if (names.empty()) {
-        TRY(names, OptionsOf(*step.verb));
+        TRY(names, calls_.OptionsOf(*step.verb));
       }
       TRY_VOID(CheckNames(step, step.options, names));
       for (const StepOptions& options : step.tries) TRY_VOID(CheckNames(step, options, names));
     }
     return {};
-  }
-
-  Result<std::vector<std::string>> OptionsOf(const StepVerb& verb) {
-    const std::string out = o_.folder + "/help", log = o_.folder + "/help.log";
-    TRY(const int code, o_.run({std::string(verb.name), "--help"}, out, log));
-    Result<std::string> text = ReadFile(out);
-    const std::string last = LastLine(log);
-    std::remove(out.c_str());
-    std::remove(log.c_str());
-    if (code != 0 || !text) return NotFound(last.empty() ? "thimble --help failed" : last);
-    std::vector<std::string> names;
-    static const std::regex option("--([a-z][a-z0-9_-]*)");
-    for (std::sregex_iterator it(text->begin(), text->end(), option), end; it != end; ++it) {
-      names.push_back((*it)[1]);
-    }
-    return names;
   }
 
   Status CheckNames(const Step& step, const StepOptions& options,
@@ -319,8 +123,8 @@ class Pipeline {
 
   Result<Judged> Judge(const std::string& name, const std::string& path, bool score) {
     Judged judged{.path = path};
-    TRY(const Word model, FileWord(path));
-    TRY(judged.sha256, HashOf(path));
+    TRY(const Word model, calls_.FileWord(path));
+    TRY(judged.sha256, calls_.HashOf(path));
     TRY(judged.bytes, ContentBytes(path));
     const auto number = [](const Json& json, const char* key) -> Result<double> {
       if (json.is_object() && json.contains(key) && json[key].is_number()) {
@@ -328,7 +132,7 @@ class Pipeline {
       }
       return InvalidData(std::string("thimble's JSON has no ") + key);
     };
-    TRY(const Made seen, Make(name, {.verb = FindStepVerb("inspect"), .words = {model}}));
+    TRY(const Made seen, calls_.Make(name, {.verb = FindStepVerb("inspect"), .words = {model}}));
     TRY(judged.parameters, number(seen.result(), "parameters"));
     judged.task = seen.result().value("task", "");
     judged.layers = seen.result().value("nodes", Json::array());
@@ -351,21 +155,21 @@ class Pipeline {
     const std::string seconds = FormatNumber("%g", r_.measure.seconds);
     bench.words.push_back({"--seconds", "--seconds"});
     bench.words.push_back({seconds, seconds});
-    TRY(const Made timed, Make(name, bench));
+    TRY(const Made timed, calls_.Make(name, bench));
     TRY(judged.ms, number(timed.result(), "p50_ms"));
     return judged;
   }
 
   Result<Made> Evaluate(const std::string& name, const Word& model, const std::string& data,
                         const std::vector<std::string>& options) {
-    TRY(const Word set, FileWord(data));
+    TRY(const Word set, calls_.FileWord(data));
     Call call{.verb = FindStepVerb("eval"), .words = {model, set}};
     for (const std::string& option : options) call.words.push_back({option, option});
     if (!r_.metric.empty()) {
       call.words.push_back({"--metric", "--metric"});
       call.words.push_back({r_.metric, r_.metric});
     }
-    return Make(name, call);
+    return calls_.Make(name, call);
   }
 
   // --- Steps
@@ -390,7 +194,7 @@ class Pipeline {
     TRY(word.key, Substitute(text, [&](std::string_view name) -> Result<std::string> {
           const auto file = path(name);
           if (!file) return value(name);
-          TRY(const std::string hash, HashOf(*file));
+          TRY(const std::string hash, calls_.HashOf(*file));
           return "sha256:" + hash;
         }));
     return word;
@@ -463,7 +267,7 @@ class Pipeline {
     std::string reason;
     for (const StepOptions& options : tries) {
       TRY(const Call call, CallOf(step, options, pass));
-      TRY(const Made made, Make(step.name, call));
+      TRY(const Made made, calls_.Make(step.name, call));
       Json attempt = made.record;
       attempt["reused"] = made.reused;
       if (made.exit_code() != 0) {
@@ -586,7 +390,7 @@ class Pipeline {
   Result<Json> Report(const std::vector<Pass>& passes, size_t chosen, const Usage& now) {
     const Pass& best = passes[chosen];
     const Judged& model = *best.model;
-    TRY(const Word word, FileWord(model.path));
+    TRY(const Word word, calls_.FileWord(model.path));
     std::vector<std::string> options = {"--per-label"};
     if (model.task == "single_label") options.emplace_back("--confusion");
     TRY(const Made valid, Evaluate("result", word, *r_.File("valid"), options));
@@ -599,9 +403,10 @@ class Pipeline {
     for (const auto& [name, value] : r_.values) values[name] = value;
     Json files = Json::object();
     for (const auto& [name, path] : r_.files) {
-      TRY(const std::string hash, HashOf(path));
+      TRY(const std::string hash, calls_.HashOf(path));
       files[name] = {{"path", path}, {"sha256", hash}};
     }
+    const Usage& spent = calls_.spent();
     TRY(const std::string recipe_hash, ContentHash(r_.path));
     const EnergyModel energy;
     Json report = {{"recipe", r_.path},
@@ -631,9 +436,9 @@ class Pipeline {
     report["valid"] = valid.result();
     if (!test.is_null()) report["test"] = std::move(test);
     report["spent"] = {
-        {"seconds", spent_.wall_seconds},          {"cpu_seconds", spent_.cpu_seconds},
-        {"seconds_this_run", now.wall_seconds},    {"joules", spent_.joules},
-        {"joules_measured", spent_.measured},      {"co2_grams", Co2(spent_, energy)},
+        {"seconds", spent.wall_seconds},           {"cpu_seconds", spent.cpu_seconds},
+        {"seconds_this_run", now.wall_seconds},    {"joules", spent.joules},
+        {"joules_measured", spent.measured},       {"co2_grams", Co2(spent, energy)},
         {"watts_per_core", energy.watts_per_core}, {"grid_co2_g_per_kwh", energy.grid_co2}};
     return report;
   }
@@ -652,9 +457,7 @@ class Pipeline {
 
   const Recipe& r_;
   const PipelineOptions& o_;
-  std::map<std::string, std::string> hashes_;  // of contents, by path
-  std::set<std::string> counted_;
-  Usage spent_;
+  Calls calls_;
 };
 
 }  // namespace
