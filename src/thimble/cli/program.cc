@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/base/closest_name.h"
 #include "thimble/cli/console.h"
-#include "thimble/cli/suggest.h"
 
 namespace thimble::cli {
 namespace {

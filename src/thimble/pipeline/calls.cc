@@ -76,7 +76,7 @@ std::string Calls::KeyOf(const Call& call) const {
 
 // The record of an earlier call whose output is still what it wrote.
 std::optional<Json> Calls::Recall(const std::string& folder, const std::string& key,
-                           const std::string& output) {
+                                  const std::string& output) {
   const Result<std::string> text = ReadFile(folder + "/call.json");
   if (!text) return std::nullopt;
   Json record = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
@@ -128,8 +128,8 @@ Result<Made> Calls::Make(const std::string& name, const Call& call) {
     const ErrorCode kind = code == 2   ? ErrorCode::kInvalidArgument
                            : code == 4 ? ErrorCode::kMismatch
                                        : ErrorCode::kInvalidData;
-    return Error(kind, "step " + name + ": " +
-                           (last.empty() ? "exit code " + std::to_string(code) : last));
+    return Error(
+        kind, "step " + name + ": " + (last.empty() ? "exit code " + std::to_string(code) : last));
   }
   made.record["exit_code"] = code;
   if (code != 0) made.record["error"] = last;

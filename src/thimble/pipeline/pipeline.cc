@@ -7,9 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "thimble/base/closest_name.h"
 #include "thimble/base/file.h"
 #include "thimble/base/format.h"
-#include "thimble/cli/suggest.h"
 #include "thimble/pipeline/calls.h"
 #include "thimble/pipeline/files.h"
 #include "thimble/targets/energy.h"
@@ -111,7 +111,7 @@ class Pipeline {
       if (std::find(known.begin(), known.end(), option.name) != known.end()) continue;
       std::string message = r_.path + ": line " + std::to_string(option.line) + ": thimble " +
                             std::string(step.verb->name) + " has no option '" + option.name + "'";
-      if (const auto guess = cli::ClosestName(option.name, known)) {
+      if (const auto guess = ClosestName(option.name, known)) {
         message += ", did you mean '" + *guess + "'?";
       }
       return InvalidArgument(message);

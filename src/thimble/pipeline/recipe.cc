@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <initializer_list>
 
+#include "thimble/base/closest_name.h"
 #include "thimble/base/file.h"
 #include "thimble/base/quote.h"
-#include "thimble/cli/suggest.h"
 
 namespace thimble::pipeline {
 namespace {
@@ -31,7 +31,7 @@ std::string Line(const toml::node& node) {
 
 Error Unknown(const std::string& what, std::string_view given, const Names& known) {
   std::string message = "there is no " + what + " " + Quoted(given);
-  if (const auto guess = cli::ClosestName(given, known)) {
+  if (const auto guess = ClosestName(given, known)) {
     return InvalidArgument(message + ", did you mean '" + *guess + "'?");
   }
   for (size_t i = 0; i < known.size(); ++i) message += (i == 0 ? " (" : ", ") + known[i];

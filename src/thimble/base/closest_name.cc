@@ -1,9 +1,9 @@
-#include "thimble/cli/suggest.h"
+#include "thimble/base/closest_name.h"
 
 #include <algorithm>
 #include <vector>
 
-namespace thimble::cli {
+namespace thimble {
 namespace {
 
 // Optimal string alignment distance, three rows at a time.
@@ -43,4 +43,4 @@ std::optional<std::string> ClosestName(std::string_view given, std::span<const s
   return best;
 }
 
-}  // namespace thimble::cli
+}  // namespace thimble

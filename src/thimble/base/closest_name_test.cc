@@ -1,11 +1,11 @@
-#include "thimble/cli/suggest.h"
+#include "thimble/base/closest_name.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-namespace thimble::cli {
+namespace thimble {
 namespace {
 
 const std::vector<std::string> kNames = {"import",  "inspect", "tokenize",
@@ -30,4 +30,4 @@ TEST(ClosestName, StaysSilentWhereNothingIsNear) {
 }
 
 }  // namespace
-}  // namespace thimble::cli
+}  // namespace thimble
