@@ -77,7 +77,11 @@ Result<TfliteGraphReader::View> TfliteGraphReader::In(const TfliteOp& op, size_t
   if (!HasIn(op, i)) return InvalidData("it has no input " + std::to_string(i));
   const auto index = static_cast<size_t>(op.inputs[i]);
   if (views_[index]) return *views_[index];
-  Result<TfliteConstant> constant = DecodeConstant(file_.tensors[index]);
+  const TfliteTensor& tensor = file_.tensors[index];
+  if (!tensor.constant && ElementCount(tensor.shape) != size_t{0}) {
+    return Unsupported("its input " + std::to_string(i) + " is computed, not a constant");
+  }
+  Result<TfliteConstant> constant = DecodeConstant(tensor);
   if (!constant) return std::move(constant).error();
   views_[index] = NewConstant(*std::move(constant));
   return *views_[index];

@@ -293,6 +293,24 @@ TEST(TfliteImport, NamesEveryOperationThatItDoesNotRead) {
             "uses operations that import does not read: CUSTOM FlexWhatever, SVDF");
 }
 
+// What roles inputs have is looked at before anything is computed.
+TEST(TfliteImport, TakesADepthThatIsComputed) {
+  TestTfliteFile f;
+  const int ids = f.Input("ids", {1, 8});
+  const int depth = f.Op(tfl::BuiltinOperator::ABS, {f.Int(4)});
+  tfl::BuiltinOptionsUnion options;
+  tfl::OneHotOptionsT along;
+  along.axis = -1;
+  options.Set(std::move(along));
+  const int hot =
+      f.Op(tfl::BuiltinOperator::ONE_HOT, {ids, depth, f.Float(1), f.Float(0)}, std::move(options));
+  tfl::BuiltinOptionsUnion product;
+  product.Set(tfl::FullyConnectedOptionsT{});
+  f.Output(f.Op(tfl::BuiltinOperator::FULLY_CONNECTED,
+                {hot, f.Floats({2, 4}, std::vector<float>(8, 1))}, std::move(product)));
+  EXPECT_EQ(Refusal(f.Finish()), "none");
+}
+
 TEST(TfliteImport, RefusesFilesThatLie) {
   const auto changed = [](auto change) {
     TestTfliteFile f;
