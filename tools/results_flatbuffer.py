@@ -26,6 +26,7 @@ TRAINED = "MobileBERT-shaped, 4 blocks, trained"
 TOKENS = 64     # of a .tflite
 FEW = 40        # tweets that a model as slow as BERT-large is timed on
 ADAM_SLOTS = 2  # numbers that a training checkpoint keeps beside each weight
+SAME = 0.9      # share of tweets whose class must be ours, for a runtime to count as working
 
 
 def watched(command):
@@ -60,12 +61,9 @@ class Study:
         return path
 
     def tflite(self, model, stem, weights):
-        """A .tflite and, for our own runtime, a .thimble with the same types of weights."""
+        """A .tflite and, for our own runtime, a .thimble with the very same weights."""
         tflite = self.made(FOLDER / f"{stem}-{weights}.tflite", "export", model, "--seq", TOKENS, "--weights", weights)
-        if weights == "f32":
-            return model, tflite
-        return self.made(FOLDER / f"{stem}-int8.thimble", "quantize", model, "--scheme", "dynamic", "--max-drop", 1,
-                         "--calib", results.find(self.options.data / NAME, "val")), tflite
+        return model if weights == "f32" else self.made(FOLDER / f"{stem}-int8.thimble", "import", tflite), tflite
 
     def random(self, name):
         path = FOLDER / f"{name}-f32.thimble"
@@ -84,15 +82,16 @@ class Study:
         return path, len(texts[:count])
 
     def ours(self, model, ids, one, count):
-        """Tweets per second, one at a time on one thread, loading left out; and the peak memory of the process."""
+        """Tweets per second, one at a time on one thread, loading left out; the peak memory of the process; the tweets' classes."""
         call = lambda file: watched([self.options.thimble, "predict", model, file, "--ids", "--batch", 1, "--threads", 1, "--json"])
         rates, peaks = [], []
-        for _ in range(5):
+        for _ in range(3):
             _, loading, _ = call(one)
-            _, seconds, peak = call(ids)
+            output, seconds, peak = call(ids)
             rates.append((count - 1) / (seconds - loading))
             peaks.append(peak)
-        return statistics.median(rates), max(peaks)
+        labels = [json.loads(line)["label"] for line in output.splitlines()]
+        return statistics.median(rates), max(peaks), labels
 
     def litert(self, tflite, ids):
         done = watched(["node", ROOT / "tools/litert_texts.mjs", tflite, ids, "--npm", self.options.npm])
@@ -142,11 +141,14 @@ def sizes(study, trained):
         parameters = json.loads(study.thimble("inspect", model, "--json"))["parameters"]
         for weights in ("f32", "int8"):
             ours, tflite = study.tflite(model, "trained.1" if name == TRAINED else name.lower(), weights)
-            rate, peak = study.ours(ours, ids, one, count)
+            rate, peak, classes = study.ours(ours, ids, one, count)
             litert = study.litert(tflite, ids)
+            names = json.loads(study.thimble("inspect", ours, "--json"))["labels"]
+            same = litert and statistics.mean(names[c] == label for c, label in zip(litert["classes"], classes))
             size = tflite.stat().st_size
             largest = largest or size
-            theirs = f"{litert['texts_per_second']:.1f} | {mib(litert['peak_rss_bytes'])}" if litert else "does not load | "
+            theirs = f"{litert['texts_per_second']:.1f} | {mib(litert['peak_rss_bytes'])}" if litert and same > SAME else \
+                f"wrong: {100 * same:.0f} % of its classes are ours |" if litert else "does not load |"
             rows.append(f"| {name}, {'float32' if weights == 'f32' else weights} | {parameters:,} | {size:,} | {largest / size:.1f} | "
                         f"{rate:.1f} | {mib(peak)} | {theirs} |")
             print(rows[-1], flush=True)

@@ -44,13 +44,13 @@ class TfliteGraphReader {
 
  private:
   enum class BaseKind : uint8_t {
-    kConstant,   // {element}
-    kIds,        // {token} of an input
-    kOneHot,     // {token, id} of an input
-    kMask,       // {token}: one number where a token is, another where none is
-    kRows,       // {token, column} of an expression
-    kShifted,    // {token, column}: the row so many tokens on, zeros beyond the ends
-    kMasked,     // {token, column} of an expression, zeros where no token is
+    kConstant,  // {element}
+    kIds,       // {token} of an input
+    kOneHot,    // {token, id} of an input
+    kMask,      // {token}: one number where a token is, another where none is
+    kRows,      // {token, column} of an expression
+    kShifted,  // {token, column}: the row so many tokens on, zeros beyond the ends; tokens may be more than there are
+    kMasked,   // {token, column} of an expression, zeros where no token is
     kMaskedSum,  // {-, column} of an expression: the sum of those
     kMaskCount,  // tokens that are there
     kSoftmax,    // {token, column} of an expression's softmax
@@ -123,6 +123,7 @@ class TfliteGraphReader {
   Result<View> RowsAndConstant(tfl::BuiltinOperator op, const View& rows, const View& constant,
                                bool constant_first);
   Result<View> RowsAndRows(tfl::BuiltinOperator op, const View& a, const View& b);
+  std::optional<ValueId> ScaledTable(int a, int b);
   Result<View> AddPositions(const View& rows, const View& constant,
                             const std::vector<double>& table, double sign);
   Result<View> ReadReduce(const TfliteOp& op);

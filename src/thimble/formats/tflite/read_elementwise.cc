@@ -2,6 +2,9 @@
 // understood at once, and of rows kept as expressions.
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <span>
+#include <utility>
 
 #include "thimble/formats/tflite/graph_reader.h"
 
@@ -301,6 +304,35 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinO
   return NotOfOurs("scales rows by their position");
 }
 
+// Codes and the scales of their rows, each looked up by the same ids, as one int8 table.
+std::optional<ValueId> TfliteGraphReader::ScaledTable(int a, int b) {
+  const auto table_of = [&](int expression) -> const Node* {
+    const RowFunctions::Node& row = rows_[expression];
+    const auto node = row.value ? nodes_.find(*row.value) : nodes_.end();
+    return node != nodes_.end() && node->second.op == OpKind::kEmbedding ? &node->second : nullptr;
+  };
+  const Node *codes = table_of(a), *scales = table_of(b);
+  if (codes == nullptr || scales == nullptr || codes->inputs != scales->inputs) return std::nullopt;
+  if (codes->weights[0].tensor.dim(1) == 1) std::swap(codes, scales);
+  const Tensor &table = codes->weights[0].tensor, &factors = scales->weights[0].tensor;
+  if (factors.dim(1) != 1 || factors.dim(0) != table.dim(0)) return std::nullopt;
+  const std::vector<float> values = table.ToFloats();
+  auto each = std::make_shared<std::vector<float>>(factors.ToFloats());
+  std::vector<int8_t> bytes;
+  bytes.reserve(values.size());
+  for (const float value : values) {
+    if (!(std::abs(value) <= 127) || value != std::round(value)) return std::nullopt;
+    bytes.push_back(static_cast<int8_t>(value));
+  }
+  for (const float scale : *each) {
+    if (!(scale >= 0 && std::isfinite(scale))) return std::nullopt;
+  }
+  const std::span<const float> view(*each);
+  return AddNode(OpKind::kEmbedding, codes->inputs,
+                 {Tensor::Copy(DType::kI8, table.shape(), std::as_bytes(std::span(bytes)))
+                      .WithScales(view, std::move(each))});
+}
+
 Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndRows(tfl::BuiltinOperator op,
                                                                const View& a, const View& b) {
   const auto dims = CommonDims(a.extent, b.extent);
@@ -310,6 +342,9 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndRows(tfl::BuiltinOpera
   if (rows_[a.id].leaf == rows_[b.id].leaf) {
     result.id = rows_.Binary(op, a.id, b.id);
     return result;
+  }
+  if (op == MUL) {
+    if (const auto table = ScaledTable(a.id, b.id)) return LeafView(*table, *dims);
   }
   if (op != ADD && op != SUB) return NotOfOurs("multiplies two computed values");
   TRY(const ValueId x, ValueOf(a.id));

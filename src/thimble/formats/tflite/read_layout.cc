@@ -1,5 +1,6 @@
 // Operations that move data: they change views. Only constants are ever moved in fact.
 #include <algorithm>
+#include <utility>
 
 #include "thimble/formats/tflite/graph_reader.h"
 
@@ -180,13 +181,16 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadPad(const TfliteOp& op) {
   const int64_t first = rows.extent.offset[0];
   const int64_t before = padding[2 * dim], after = padding[2 * dim + 1];
   const int64_t shift = first - before;
-  // Zeros stand exactly where the shifted sequence has ended.
-  const bool fits = tokens && padded == 1 && atoms[0].size + before + after == tokens_ &&
+  // A part of the sequence, with zeros exactly where the shifted one has ended; or all of it, of which parts are taken later.
+  const bool part = tokens && padded == 1 && atoms[0].size + before + after == tokens_ &&
                     before == std::max<int64_t>(0, -shift) && after == std::max<int64_t>(0, shift);
-  if (!fits) return Unsupported("it pads something else than a sequence shifted by a token");
+  const bool whole = tokens && padded == 1 && first == 0 && atoms[0].size == tokens_;
+  if (!part && !whole) {
+    return Unsupported("it pads something else than a sequence shifted by a token");
+  }
   View shifted = rows;
   shifted.extent.offset[0] = 0;
-  shifted.extent.dims[dim] = {{tokens_, one_token}};
+  shifted.extent.dims[dim] = {{atoms[0].size + before + after, one_token}};
   shifted.kind = BaseKind::kShifted;
   shifted.id = static_cast<int>(shifted_.size());
   shifted_.emplace_back(rows.id, shift);
@@ -207,7 +211,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Concatenate(std::vector<View>
   for (const View& part : parts) {
     extents.push_back(part.extent);
     alike = alike && part.kind == parts[0].kind && part.id == parts[0].id &&
-            part.scale == parts[0].scale;
+            part.scale == parts[0].scale && part.kind != BaseKind::kShifted;
     constant = constant && part.kind == BaseKind::kConstant;
   }
   if (alike) {
@@ -255,7 +259,9 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ConcatenateRows(const std::ve
       View view = part;
       const auto [expression, shift] = shifted_[static_cast<size_t>(part.id)];
       view.kind = BaseKind::kRows, view.id = expression;
-      rows.push_back(view), shifts.push_back(shift);
+      shifts.push_back(shift + std::exchange(view.extent.offset[0], 0));
+      if (!IsWhole(view)) return Unsupported("it joins a part of a padded sequence");
+      rows.push_back(view);
     } else {
       TRY(rows.emplace_back(), AsRows(part));
       if (rows.back().scale != 1) {
