@@ -52,6 +52,7 @@ STARTS = {"cold": "random weights", "masked": "masked words of English Wikipedia
 # Tasks whose recipes are also taught by the fine-tuned sentence encoder (recipes/sentence_encoder.toml).
 DISTILLED = ("clinc150", "tweet_sentiment")
 DISTIL = ("--alpha-task", 0.1, "--alpha-logits", 0.9, "--temperature", 2)
+COLUMNS = "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test | run on |"
 KEPT = ("in_scope_accuracy", "oos_recall", "accuracy", "macro_f1", "macro_recall", "micro_f1")
 
 
@@ -181,23 +182,33 @@ def names_of(options, known, what):
     return options.names or list(known)
 
 
+def kept(page, rows):
+    """The lines of an earlier page about runs that were not done this time."""
+    done = [(name, start) for name, start, _ in rows]
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    return [line for line in lines if line.startswith("|") and line.count("|") == COLUMNS.count("|")
+            and line.split(" | ")[0][2:] in SETS and (line.split(" | ")[0][2:], line.split(" | ")[1]) not in done]
+
+
 def report(rows, options, more):
-    lines = ["# Training from scratch on real data", "",
-             "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
-             "from the training set. Weights are chosen on the validation set, the test set is measured once per run. Mean and",
-             "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
-             *(f"- **{start}**: {what}" for start, what in STARTS.items() if any(row[1] == start for row in rows)), "",
-             f"{datetime.date.today()}, {processor()}, {options.threads} threads.", "",
-             "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test |",
-             "|---|---|---|---:|---:|---|---:|---:|---:|---|"]
+    page = pathlib.Path(options.out)
+    table = kept(page, rows)
+    machine = f"{datetime.date.today()}, {processor()}, {options.threads} threads"
     for name, start, runs in rows:
         metric = SETS[name].metric
         also = ", ".join(f"{k} {spread([r['test'][k] for r in runs])}" for k in KEPT
                          if k != metric and k in runs[0]["test"])
         minutes = statistics.mean(r["seconds"] for r in runs) / 60
         energy = statistics.mean(r["account"]["energy_j"] for r in runs) / 3600
-        lines.append(f"| {name} | {start} | {metric} | {spread([r['valid'][metric] for r in runs])} | "
-                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {energy:.1f} | {SETS[name].others} |")
+        table.append(f"| {name} | {start} | {metric} | {spread([r['valid'][metric] for r in runs])} | "
+                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {energy:.1f} | "
+                     f"{SETS[name].others} | {machine} |")
+    lines = ["# Training from scratch on real data", "",
+             "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",
+             "from the training set. Weights are chosen on the validation set, the test set is measured once per run. Mean and",
+             "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
+             *(f"- **{start}**: {what}" for start, what in STARTS.items() if any(f" | {start} | " in row for row in table)), "",
+             COLUMNS, "|---|---|---|---:|---:|---|---:|---:|---:|---|---|", *sorted(table)]
     return "\n".join(lines + more) + "\n"
 
 
