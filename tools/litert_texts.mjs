@@ -4,7 +4,7 @@
 //   node tools/litert_texts.mjs m.tflite IDS.jsonl [--npm build/npm]
 //
 // IDS.jsonl has {"input_ids"} lines, as `thimble tokenize --json` writes them; shorter ones are padded, longer ones cut. Gives one
-// JSON object: "classes", the number of the largest output for each, "texts_per_second", and "peak_rss_bytes" of the process.
+// JSON object: "logits" of each, "texts_per_second", and "peak_rss_bytes" of the process.
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
@@ -28,14 +28,14 @@ async function main() {
   const classify = async (ids) => {
     const inputs = {ids: padded(ids), mask: padded(ids.map(() => 1)), segment_ids: padded([])};
     const [logits] = Object.values(await model.run(Object.fromEntries(model.inputs.map(({name}) => [name, inputs[name]]))));
-    return logits.indexOf(Math.max(...logits));
+    return [...logits];
   };
   for (let i = 0; i < 3; ++i) await classify(texts[0]);  // the engine compiles again what it finds hot
   const start = performance.now();
-  const classes = [];
-  for (const ids of texts) classes.push(await classify(ids));
+  const logits = [];
+  for (const ids of texts) logits.push(await classify(ids));
   const seconds = (performance.now() - start) / 1000;
-  print(JSON.stringify({classes, texts_per_second: texts.length / seconds, peak_rss_bytes: process.resourceUsage().maxRSS * 1024}));
+  print(JSON.stringify({logits, texts_per_second: texts.length / seconds, peak_rss_bytes: process.resourceUsage().maxRSS * 1024}));
 }
 
 main().then(() => process.exit(0), (error) => {
