@@ -10,7 +10,6 @@ import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import {loadLiteRt} from './litert.mjs';
 
-const print = console.log;  // LiteRT's loader silences the console
 const {values: options, positionals: [file, idsFile]} = parseArgs({
   allowPositionals: true,
   options: {npm: {type: 'string', default: fileURLToPath(new URL('../build/npm', import.meta.url))}},
@@ -35,10 +34,11 @@ async function main() {
   const logits = [];
   for (const ids of texts) logits.push(await classify(ids));
   const seconds = (performance.now() - start) / 1000;
-  print(JSON.stringify({logits, texts_per_second: texts.length / seconds, peak_rss_bytes: process.resourceUsage().maxRSS * 1024}));
+  return {logits, texts_per_second: texts.length / seconds, peak_rss_bytes: process.resourceUsage().maxRSS * 1024};
 }
 
-main().then(() => process.exit(0), (error) => {
+// LiteRT keeps the process alive, and exit() would cut off what is still being written.
+main().then((result) => process.stdout.write(JSON.stringify(result) + '\n', () => process.exit(0)), (error) => {
   process.stderr.write(`litert_texts: ${file}: ${error.message}\n`);
   process.exit(1);
 });
