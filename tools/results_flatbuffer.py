@@ -153,7 +153,7 @@ def sizes(study, trained):
             size = tflite.stat().st_size
             largest = largest or size
             theirs = f"{litert['texts_per_second']:.1f} | {mib(litert['peak_rss_bytes'])}" if litert and apart < APART else \
-                f"wrong logits ({apart:.1f} of the largest away) |" if litert else "does not load |"
+                "runs, with wrong logits |" if litert else "does not load |"
             rows.append(f"| {name}, {'float32' if weights == 'f32' else weights} | {parameters:,} | {size:,} | {largest / size:.1f} | "
                         f"{rate:.1f} | {mib(peak)} | {theirs} |")
             print(rows[-1], flush=True)
