@@ -43,7 +43,7 @@ SETS = {
     "goemotions": Set("goemotions", "goemotions", 12000, "macro_f1", "BERT 50.3"),
     "mrda": Set("mrda", "mrda_multilabel", 4000, "accuracy", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7", "basic5"),
     "airline_polarity": Set("airline_polarity", "airline_polarity", 8000, "accuracy", "majority class 63.7"),
-    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 8000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
+    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 4000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
     "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
 }
 ENGLISH = [name for name, data in SETS.items() if not data.cased]
