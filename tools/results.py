@@ -193,7 +193,7 @@ def kept(page, rows):
 def report(rows, options, more):
     page = pathlib.Path(options.out)
     table = kept(page, rows)
-    machine = f"{datetime.date.today()}, {processor()}, {options.threads} threads"
+    machine = f"{datetime.date.today()}, {processor()}, {options.threads} thread{'s' * (options.threads > 1)}"
     for name, start, runs in rows:
         metric = SETS[name].metric
         also = ", ".join(f"{k} {spread([r['test'][k] for r in runs])}" for k in KEPT
@@ -201,7 +201,7 @@ def report(rows, options, more):
         minutes = statistics.mean(r["seconds"] for r in runs) / 60
         energy = statistics.mean(r["account"]["energy_j"] for r in runs) / 3600
         table.append(f"| {name} | {start} | {metric} | {spread([r['valid'][metric] for r in runs])} | "
-                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {minutes:.0f} | {energy:.1f} | "
+                     f"**{spread([r['test'][metric] for r in runs])}** | {also} | {len(runs)} | {f'{minutes:.0f}' if minutes >= 1 else '< 1'} | {energy:.1f} | "
                      f"{SETS[name].others} | {machine} |")
     lines = ["# Training from scratch on real data", "",
              "Written by `./run results`. No pretrained weights; the recipes stand under `recipes/`, the vocabulary is learned",

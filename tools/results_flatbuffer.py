@@ -30,15 +30,13 @@ APART = 0.3     # of the largest logit: how far a runtime's may be from ours to 
 
 
 def watched(command):
-    """Standard output of a command, its seconds and its peak resident memory; None where it fails."""
+    """Standard output of a command, its seconds and its peak resident memory; None where it fails, which it says itself."""
     start = time.monotonic()
-    process = subprocess.Popen([str(a) for a in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([str(a) for a in command], stdout=subprocess.PIPE, text=True)
     output = process.stdout.read()
-    error = process.stderr.read().strip()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        print(f"results: {' '.join(map(str, command))}: {error}", flush=True)
         return None
     return output, time.monotonic() - start, usage.ru_maxrss * 1024
 
@@ -49,6 +47,10 @@ class Study:
         self.runs = results.Runs(options)
         self.bench = pathlib.Path(options.thimble).parent / "make_bench_models"
         self.test = results.find(options.data / NAME, "test")
+        packed = gzip.open if self.test.suffix == ".gz" else open
+        with packed(self.test, "rt", encoding="utf-8") as lines:
+            rows = [line.rstrip("\n").split("\t") for line in lines]
+        self.tweets, self.truth = ([row[rows[0].index(column)] for row in rows[1:]] for column in ("text", "label"))
         FOLDER.mkdir(parents=True, exist_ok=True)
 
     def thimble(self, *arguments):
@@ -74,12 +76,10 @@ class Study:
     def ids(self, tokenizer, count):
         """A file with the ids of that many test tweets."""
         path = FOLDER / f"tweets-{count}.jsonl"
-        with gzip.open(self.test, "rt", encoding="utf-8") as lines:
-            texts = [line.rstrip("\n").split("\t")[1] for line in lines][1:]
         text = FOLDER / "tweets.txt"
-        text.write_text("".join(t + "\n" for t in texts[:count]), encoding="utf-8")
+        text.write_text("".join(t + "\n" for t in self.tweets[:count]), encoding="utf-8")
         path.write_text(self.thimble("tokenize", "--tokenizer", tokenizer, text, "--json", "--max-length", TOKENS))
-        return path, len(texts[:count])
+        return path, len(self.tweets[:count])
 
     def ours(self, model, ids, one, count):
         """Tweets per second, one at a time on one thread, loading left out; the peak memory of the process; the tweets' logits."""
@@ -100,9 +100,7 @@ class Study:
         return json.loads(self.thimble("eval", model, self.test, "--json", "--bootstrap", 0))["metrics"]["accuracy"]
 
     def accuracy_of(self, logits, labels):
-        with gzip.open(self.test, "rt", encoding="utf-8") as lines:
-            truth = [line.rstrip("\n").split("\t")[2] for line in lines][1:]
-        return statistics.mean(labels[row.index(max(row))] == t for row, t in zip(logits, truth))
+        return statistics.mean(labels[row.index(max(row))] == t for row, t in zip(logits, self.truth, strict=True))
 
 
 def distance(theirs, ours):

@@ -100,7 +100,7 @@ async function runCase({model, weights, tokens}) {
 }
 
 const ms = (x) => (x < 10 ? x.toFixed(2) : x.toFixed(1));
-const times = (x) => `${x.toFixed(2)}x`;
+const factor = (x) => `${x.toFixed(2)}x`;
 
 function page(results) {
   const version = JSON.parse(readFileSync(path.join(options.npm, 'node_modules/@litertjs/core/package.json'))).version;
@@ -108,8 +108,8 @@ function page(results) {
     const aimed = r.model === 'mobilebert' && r.tokens === 128;
     const missed = (x) => (aimed && x < AIM ? ' (missed)' : '');
     return `| ${r.model}, ${r.weights}, ${r.tokens} tokens | ${ms(r.native)} | ${ms(r.module)} | ${ms(r.litert)} | ` +
-        `**${times(r.toNative)}**${missed(r.toNative)} | **${times(r.toModule)}**${missed(r.toModule)} | ` +
-        `${aimed ? times(AIM) : ''} | ${times(r.moduleToNative)} |`;
+        `**${factor(r.toNative)}**${missed(r.toNative)} | **${factor(r.toModule)}**${missed(r.toModule)} | ` +
+        `${aimed ? factor(AIM) : ''} | ${factor(r.moduleToNative)} |`;
   });
   return `# Speed in WebAssembly
 
@@ -138,7 +138,7 @@ for (const c of cases) {
   const result = await runCase(c);
   results.push(result);
   print(`${name.padEnd(28)} own program ${ms(result.native)} ms   module ${ms(result.module)} ms   LiteRT ${ms(result.litert)} ms (` +
-        `${times(result.toNative)}, ${times(result.toModule)})   logits apart ${result.apart.toExponential(1)}`);
+        `${factor(result.toNative)}, ${factor(result.toModule)})   logits apart ${result.apart.toExponential(1)}`);
 }
 if (options.only === '') {
   writeFileSync(options.out, page(results));

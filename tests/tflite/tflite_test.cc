@@ -138,6 +138,7 @@ TEST(Tflite, ComesBackThroughImport) {
                                             std::as_bytes(std::span(file)));
         const auto import = ImportTflite({aligned.data().data(), file.size()});
         if (std::string_view(c.name) == "roberta") {  // counts its positions
+          ASSERT_FALSE(import.has_value());
           EXPECT_THAT(import.error().message(), HasSubstr("does not read: CUMSUM"));
           continue;
         }

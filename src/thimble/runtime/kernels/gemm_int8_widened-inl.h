@@ -20,9 +20,10 @@ HWY_BEFORE_NAMESPACE();
 namespace thimble {
 namespace HWY_NAMESPACE {
 
-inline constexpr size_t kWidenedInputs = 512;   // of a stretch
-inline constexpr size_t kWidenedTileRows = 2;   // 8 registers of sums; 15 are to be had
-inline constexpr size_t kWidenedLeastRows = 6;  // below, widening costs more than it saves
+inline constexpr size_t kWidenedInputs = 512;  // of a stretch
+inline constexpr size_t kWidenedTileRows = 2;  // 8 registers of sums; 15 are to be had
+inline constexpr size_t kWidenedLeastRows =
+    6;  // below, widening costs more than it saves (docs/int8.md)
 
 // [inputs / 4][16 outputs][4] bytes -> [inputs / 2][16 outputs][2]: what one product of pairs takes lies together.
 HWY_INLINE void WidenPanel(const int8_t* HWY_RESTRICT panel, size_t inputs,
