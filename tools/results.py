@@ -1,28 +1,34 @@
 #!/usr/bin/env python3
 """Trains the recipes on real data and writes docs/results-training.md.
 
-    results.py --data DIR [--seeds N] [--warm TEACHER.thimble [--distil]] [NAME...]
+    results.py --data DIR [--seeds N] [--warm TEACHER.thimble [--distil]] [--starts START,...] [NAME...]
 
 DIR holds one folder per data set (train, val and test files as .tsv or .tsv.gz). A vocabulary is learned from each
 training set, every recipe is run with N seeds, weights are chosen on the validation set, and the test set is
 measured once per run. Results of each run are kept in build/results, so that a second call goes on where the first stopped.
+Rows of docs/results-training.md that a call does not make again stay as they are; --starts says which to make.
 
-With --warm the English recipes are run twice more: from a student that was distilled from that sentence encoder on the plain
-text of DIR/wiki_en (recipes/general.toml), and from one of the same size that learned masked words of the same text for
-as long (recipes/masked_lm.toml). The vocabulary of both comes from that text.
+With --warm the English recipes are run twice more: from a student that was distilled from that sentence encoder on plain
+text (recipes/general.toml), and from one of the same size that learned masked words of the same text for as much time of
+the processor, the teacher's included (recipes/masked_lm.toml). The text is DIR/wiki_en and the texts of the training sets,
+without their labels; the vocabulary of both comes from it.
 
 With --distil that encoder is fine-tuned on the tasks of DISTILLED, once each, and teaches the recipes' models there.
 """
 import argparse
 import datetime
+import gzip
 import json
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
 class Set(NamedTuple):
     recipe: str
     folder: str
@@ -47,12 +53,15 @@ SETS = {
     "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
 }
 ENGLISH = [name for name, data in SETS.items() if not data.cased]
-STARTS = {"cold": "random weights", "masked": "masked words of English Wikipedia, for as long as warm took",
+STARTS = {"cold": "random weights",
+          "masked": "masked words of English Wikipedia and of the training sets' texts, for as much processor time as warm took",
           "warm": "distilled from Universal Sentence Encoder Lite on the same text"}
+PROBE_STEPS = 200  # of masked words, to know what a step costs
 # Tasks whose recipes are also taught by the fine-tuned sentence encoder (recipes/sentence_encoder.toml).
 DISTILLED = ("clinc150", "tweet_sentiment")
 DISTIL = ("--alpha-task", 0.1, "--alpha-logits", 0.9, "--temperature", 2)
 COLUMNS = "| data | start | metric | validation | test | also on test | seeds | minutes | Wh | others, on test | run on |"
+TAUGHT = "## With a teacher"
 KEPT = ("in_scope_accuracy", "oos_recall", "accuracy", "macro_f1", "macro_recall", "micro_f1")
 
 
@@ -62,6 +71,10 @@ def find(folder, *stems):
             if (folder / (stem + end)).exists():
                 return folder / (stem + end)
     raise SystemExit(f"results: {folder}: there is no {stems[0]}.tsv")
+
+
+def open_text(path):
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")
 
 
 def run(*arguments):
@@ -119,21 +132,40 @@ class Runs:
     def parameters(self, run_name):
         return json.loads(run(self.thimble, "inspect", self.folder / f"{run_name}.thimble", "--json"))["parameters"]
 
+    def text(self):
+        """A folder of plain text: English Wikipedia and what the training sets of the English tasks say, without labels."""
+        folder = self.folder / "text"
+        if not folder.exists():
+            unfinished = self.folder / "text.unfinished"
+            unfinished.mkdir(exist_ok=True)
+            for path in (self.options.data / "wiki_en").iterdir():
+                shutil.copy(path, unfinished)
+            for data in (SETS[name] for name in ENGLISH):
+                with open_text(find(self.options.data / data.folder, "train")) as rows:
+                    column = next(rows).rstrip("\n").split("\t").index("text")
+                    texts = "".join(row.rstrip("\n").split("\t")[column] + "\n" for row in rows if row.strip())
+                (unfinished / f"{data.folder}.txt").write_text(texts, encoding="utf-8")
+            unfinished.rename(folder)
+        return folder
+
     def student(self, start):
         """What a recipe starts from that does not start cold; made once."""
-        text, student = self.options.data / "wiki_en", self.folder / f"{start}.thimble"
-        vocabulary = self.folder / "general.vocab.txt"
+        student, vocabulary = self.folder / f"{start}.thimble", self.folder / "general.vocab.txt"
         if not vocabulary.exists():
-            run(self.thimble, "vocab", text, "-o", vocabulary, "--size", 12000)
-        common = ["--train", text, "--vocab", vocabulary, "-o", student]
+            run(self.thimble, "vocab", self.text(), "-o", vocabulary, "--size", 12000)
+        common = ["--train", self.text(), "--vocab", vocabulary]
         if start == "warm":
             self.once(self.folder / "warm.json", "distill", "--recipe", ROOT / "recipes/general.toml", "--teacher",
-                      self.options.warm, "--cache", self.folder / "teacher", *common)
-        else:
-            self.student("warm")
-            seconds = json.loads((self.folder / "warm.json").read_text())["seconds"]
-            self.once(self.folder / "masked.json", "train", "--recipe", ROOT / "recipes/masked_lm.toml",
-                      "--max-seconds", round(seconds), *common)
+                      self.options.warm, "--cache", self.folder / "teacher", *common, "-o", student)
+            return student
+        self.student("warm")
+
+        def masked(name, steps):
+            return self.once(self.folder / f"{name}.json", "train", "--recipe", ROOT / "recipes/masked_lm.toml", "--max-steps",
+                             steps, *common, "-o", self.folder / f"{name}.thimble")["account"]["cpu_s"]
+
+        budget = json.loads((self.folder / "warm.json").read_text())["account"]["cpu_s"]
+        masked("masked", round(budget / masked("probe", PROBE_STEPS) * PROBE_STEPS))
         return student
 
     def collect(self, name, start):
@@ -152,7 +184,7 @@ def spread(values):
 def distillation(runs, options):
     """The table of students with and without their teacher."""
     seeds = range(1, options.seeds + 1)
-    lines = ["", "## With a teacher", "",
+    lines = ["", TAUGHT, "",
              "The teacher is the sentence encoder of `./run demo embeddings`, fine-tuned on the task (recipes/sentence_encoder.toml, one seed). The",
              "student is the model of the recipe from random weights, alone and taught by the teacher's softened labels",
              f"(`{' '.join(map(str, DISTIL))}`), all else equal. Test set; \"kept\" is the taught student's mean over the teacher's score.", "",
@@ -190,6 +222,12 @@ def kept(page, rows):
             and line.split(" | ")[0][2:] in SETS and (line.split(" | ")[0][2:], line.split(" | ")[1]) not in done]
 
 
+def kept_distillation(page):
+    """The section about teachers of an earlier page."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return ["", TAUGHT + text.split(TAUGHT)[1].rstrip("\n")] if TAUGHT in text else []
+
+
 def report(rows, options, more):
     page = pathlib.Path(options.out)
     table = kept(page, rows)
@@ -209,7 +247,7 @@ def report(rows, options, more):
              "standard deviation over the seeds, in percent; minutes and watt-hours are those of one run.", "",
              *(f"- **{start}**: {what}" for start, what in STARTS.items() if any(f" | {start} | " in row for row in table)), "",
              COLUMNS, "|---|---|---|---:|---:|---|---:|---:|---:|---|---|", *sorted(table)]
-    return "\n".join(lines + more) + "\n"
+    return "\n".join(lines + (more or kept_distillation(page))) + "\n"
 
 
 def main():
@@ -219,6 +257,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--warm", help="a sentence encoder as .thimble: run the English recipes from its student too")
     parser.add_argument("--distil", action="store_true", help="with --warm: teach students of that encoder, fine-tuned")
+    parser.add_argument("--starts", help=", ".join(STARTS) + "; unset: cold, with --warm all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--thimble", default=str(ROOT / "build/release/bin/thimble"))
     parser.add_argument("--out", default=str(ROOT / "docs/results-training.md"))
@@ -226,12 +265,16 @@ def main():
     names = names_of(options, SETS, "data set")
     if options.distil and not options.warm:
         raise SystemExit("results: --distil needs the encoder that teaches: --warm ENCODER.thimble")
+    starts = options.starts.split(",") if options.starts else list(STARTS) if options.warm else ["cold"]
+    unknown = [start for start in starts if start not in STARTS]
+    if unknown:
+        raise SystemExit(f"results: there is no start '{unknown[0]}': {', '.join(STARTS)}")
+    if starts != ["cold"] and not options.warm:
+        raise SystemExit("results: other starts than cold need the encoder: --warm ENCODER.thimble")
     runs = Runs(options)
     rows = []
     for name in names:
-        rows.append((name, "cold", runs.collect(name, "cold")))
-        if options.warm and name in ENGLISH:
-            rows += [(name, start, runs.collect(name, start)) for start in ("masked", "warm")]
+        rows += [(name, start, runs.collect(name, start)) for start in starts if start == "cold" or name in ENGLISH]
     more = distillation(runs, options) if options.distil else []
     pathlib.Path(options.out).write_text(report(rows, options, more), encoding="utf-8")
 

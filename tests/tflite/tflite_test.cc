@@ -133,21 +133,24 @@ TEST(Tflite, ComesBackThroughImport) {
         SCOPED_TRACE(std::string(c.name) + ", " + std::string(TaskName(task)) + ", " + pass);
         Model model = RandomModel(c.config, task);
         model.graph = *RunPass(*FindPass(pass), model.graph);
-        const std::string file = *SerializeTflite(model, {.sequence = kLength});
-        const Tensor aligned = Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())},
-                                            std::as_bytes(std::span(file)));
-        const auto import = ImportTflite({aligned.data().data(), file.size()});
-        if (std::string_view(c.name) == "roberta") {  // counts its positions
-          ASSERT_FALSE(import.has_value());
-          EXPECT_THAT(import.error().message(), HasSubstr("does not read: CUMSUM"));
-          continue;
-        }
-        ASSERT_TRUE(import.has_value()) << import.error().message();
-        EXPECT_EQ(import->model.task, task);
-        const std::vector<float> want = Logits(model.graph), got = Logits(import->model.graph);
-        ASSERT_EQ(got.size(), want.size());
-        for (size_t i = 0; i < want.size(); ++i) {
-          ASSERT_NEAR(got[i], want[i], 2e-5 * (1 + std::abs(want[i]))) << i;
+        for (const bool free_length : {false, true}) {
+          SCOPED_TRACE(free_length ? "of free length" : "of one length");
+          const TfliteOptions options{.sequence = free_length ? 0 : kLength,
+                                      .resizable = free_length};
+          const std::string file = *SerializeTflite(model, options);
+          const Tensor aligned = Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())},
+                                              std::as_bytes(std::span(file)));
+          const auto import = ImportTflite({aligned.data().data(), file.size()});
+          ASSERT_TRUE(import.has_value()) << import.error().message();
+          EXPECT_EQ(import->model.task, task);
+          if (free_length) {
+            EXPECT_EQ(import->model.graph.max_sequence_length, model.graph.max_sequence_length);
+          }
+          const std::vector<float> want = Logits(model.graph), got = Logits(import->model.graph);
+          ASSERT_EQ(got.size(), want.size());
+          for (size_t i = 0; i < want.size(); ++i) {
+            ASSERT_NEAR(got[i], want[i], 2e-5 * (1 + std::abs(want[i]))) << i;
+          }
         }
       }
     }

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   using T = thimble::TestTransformer;
   if (argc != 2) return 2;
   T small{.tokens = 4, .width = 4, .inner = 4, .layers = 1, .vocabulary = 6, .labels = 2};
-  T einsum = small, mobile = small, heads = small, open = small;
+  T einsum = small, mobile = small, heads = small, open = small, counted = small;
   small.weights = T::Weights::kCodes;
   einsum.attention = T::Attention::kEinsum, einsum.norm = T::Norm::kDirect;
   einsum.gelu = T::Gelu::kTanhPieces, einsum.mask = T::Mask::kSubtracted,
@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   heads.gelu = T::Gelu::kErfPieces, heads.head = T::Head::kTokens;
   open.attention = T::Attention::kFusedQkv, open.mask = T::Mask::kFromIds;
   open.head = T::Head::kAnswers, open.open_length = true;
+  counted.types = T::Types::kNone, counted.counted_positions = true;
   const std::string folder = argv[1];
   const struct {
     const char* name;
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
       {"mobilebert", mobile.Build()},
       {"heads", heads.Build()},
       {"open", open.Build()},
+      {"counted", counted.Build()},
   };
   for (const auto& seed : seeds) {
     const thimble::Status written = Write(folder + "/" + seed.name + ".tflite", seed.bytes);

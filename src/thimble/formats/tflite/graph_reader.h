@@ -24,6 +24,14 @@
 
 namespace thimble {
 
+inline Error NotOfOurs(const char* what) {
+  return Unsupported(std::string("it ") + what + ", which has no counterpart here");
+}
+
+inline Error CannotFollow() {
+  return Unsupported("it mixes tokens and columns in a way that import does not follow");
+}
+
 // What is read from the file's graph.
 struct TfliteGraph {
   Graph graph;
@@ -44,11 +52,12 @@ class TfliteGraphReader {
 
  private:
   enum class BaseKind : uint8_t {
-    kConstant,  // {element}
-    kIds,       // {token} of an input
-    kOneHot,    // {token, id} of an input
-    kMask,      // {token}: one number where a token is, another where none is
-    kRows,      // {token, column} of an expression
+    kConstant,   // {element}
+    kIds,        // {token} of an input
+    kOneHot,     // {token, id} of an input
+    kMask,       // {token}: one number where a token is, another where none is
+    kPositions,  // {token}: how many tokens stand up to there
+    kRows,       // {token, column} of an expression
     kShifted,  // {token, column}: the row so many tokens on, zeros beyond the ends; tokens may be more than there are
     kMasked,   // {token, column} of an expression, zeros where no token is
     kMaskedSum,  // {-, column} of an expression: the sum of those
@@ -66,7 +75,14 @@ class TfliteGraphReader {
   };
   struct MaskValues {
     double present = 1, absent = 0;
-    bool operator==(const MaskValues&) const = default;
+    int64_t skip_id =
+        -1;  // a token is absent where its id is this; -1: where the mask input says so
+    bool IsPlain() const { return present == 1 && absent == 0; }
+  };
+  struct Positions {
+    PositionIdsAttrs attrs;
+    bool skips =
+        true;  // tokens of attrs.skip_id stand at offset - 1; false: where the one before stands
   };
   struct Scores {
     ValueId q = kNoValue, k = kNoValue;
@@ -103,34 +119,57 @@ class TfliteGraphReader {
   // --- read_layout.cc
   Result<std::vector<View>> ReadLayout(const TfliteOp& op);
   Result<View> Reshape(View view, const Shape& shape);
+  Result<View> Broadcast(View view, const Shape& shape);
+  Result<View> ReadReshape(const TfliteOp& op);
+  Result<View> ReadTranspose(const TfliteOp& op);
+  Result<View> ReadExpandDims(const TfliteOp& op);
+  Result<View> ReadSqueeze(const TfliteOp& op);
+  Result<View> ReadSlice(const TfliteOp& op);
   Result<View> ReadStridedSlice(const TfliteOp& op);
+  Result<std::vector<View>> ReadSplit(const TfliteOp& op);
+  Result<View> ReadTile(const TfliteOp& op);
   Result<View> ReadPad(const TfliteOp& op);
+  Result<View> ReadShapeOp(const TfliteOp& op);
+
+  // --- read_joins.cc
+  Result<View> ReadConcatenation(const TfliteOp& op);
   Result<View> Concatenate(std::vector<View> parts, size_t dim);
   Result<View> ConcatenateRows(const std::vector<View>& parts, size_t dim);
+
+  // --- read_lookups.cc
   Result<View> ReadGather(const TfliteOp& op);
+  Result<View> ReadOneHot(const TfliteOp& op);
   Result<View> Lookup(const View& ids, const View& table);
-  Result<View> ReadShapeOp(const TfliteOp& op);
-  Result<View> Broadcast(View view, const Shape& shape);
 
   // --- read_elementwise.cc
   Result<View> ReadUnary(const TfliteOp& op);
   Result<View> Unary(tfl::BuiltinOperator op, View x, double parameter);
   Result<View> Binary(tfl::BuiltinOperator op, View a, View b);
   Result<View> FoldBinary(tfl::BuiltinOperator op, const View& a, const View& b);
-  Result<View> MaskBinary(tfl::BuiltinOperator op, const View& a, const View& b);
   Result<View> ScoresBinary(tfl::BuiltinOperator op, const View& a, const View& b);
   Result<View> ScaledRows(tfl::BuiltinOperator op, const View& a, const View& b);
   Result<View> RowsAndConstant(tfl::BuiltinOperator op, const View& rows, const View& constant,
                                bool constant_first);
   Result<View> RowsAndRows(tfl::BuiltinOperator op, const View& a, const View& b);
   std::optional<ValueId> ScaledTable(int a, int b);
-  Result<View> AddPositions(const View& rows, const View& constant,
-                            const std::vector<double>& table, double sign);
   Result<View> ReadReduce(const TfliteOp& op);
   Result<View> FoldReduce(const TfliteOp& op, const View& x, const std::vector<bool>& gone);
   Result<View> ReadSelect(const TfliteOp& op);
   Result<View> ReadSoftmax(const TfliteOp& op);
   std::optional<double> Uniform(const View& constant);
+
+  // --- read_tokens.cc: a number for each token: masks and positions
+  const MaskValues& MaskOf(const View& mask) const { return masks_[static_cast<size_t>(mask.id)]; }
+  View NewMask(View like, MaskValues values);
+  Result<View> MaskBinary(tfl::BuiltinOperator op, const View& a, const View& b);
+  Result<View> ReadCumsum(const TfliteOp& op);
+  Result<View> FoldCumsum(const View& x, size_t axis, bool exclusive, bool reverse);
+  Result<View> PositionsBinary(tfl::BuiltinOperator op, const View& a, const View& b);
+  Result<ValueId> PositionsOf(const View& positions);
+  ValueId PositionIds(const PositionIdsAttrs& attrs);
+  void LimitLength(int64_t table_rows, const PositionIdsAttrs& attrs);
+  Result<View> AddPositions(const View& rows, const View& constant,
+                            const std::vector<double>& table, double sign);
 
   // --- read_products.cc
   Result<View> ReadFullyConnected(const TfliteOp& op);
@@ -193,6 +232,7 @@ class TfliteGraphReader {
   std::vector<TfliteConstant> constants_;
   RowFunctions rows_;
   std::vector<MaskValues> masks_;
+  std::vector<Positions> positions_;
   std::vector<std::pair<int, int64_t>> shifted_;  // expression and shift
   std::vector<Scores> scores_;
   std::vector<Context> contexts_;

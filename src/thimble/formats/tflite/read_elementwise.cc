@@ -1,5 +1,5 @@
-// Sums, products, functions and reductions: of constants they are computed, of masks tracked, of scores
-// understood at once, and of rows kept as expressions.
+// Sums, products, functions and reductions: of constants they are computed, of scores understood at
+// once, and of rows kept as expressions. Masks and positions stand in read_tokens.cc.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -15,41 +15,6 @@ using enum tfl::BuiltinOperator;
 
 // What a masked score is lowered by, at least: e^-20 of an attention is nothing.
 constexpr double kMaskedScore = -20;
-
-std::optional<Shape> BroadcastShape(const Shape& a, const Shape& b) {
-  Shape shape(std::max(a.size(), b.size()), 1);
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const auto at = [&](const Shape& s) {
-      const size_t missing = shape.size() - s.size();
-      return i < missing ? int64_t{1} : s[i - missing];
-    };
-    if (at(a) != at(b) && at(a) != 1 && at(b) != 1) return std::nullopt;
-    shape[i] = at(a) == 1 ? at(b) : at(a);
-  }
-  return shape;
-}
-
-std::vector<Atoms> Aligned(const std::vector<Atoms>& dims, size_t rank) {
-  std::vector<Atoms> aligned(rank - std::min(rank, dims.size()));
-  for (const Atoms& atoms : dims) aligned.push_back(Merged(atoms));
-  return aligned;
-}
-
-// Dimensions of two views of the same thing: equal, or of size 1 in one of them.
-std::optional<std::vector<Atoms>> CommonDims(const Extent& a, const Extent& b) {
-  const size_t rank = std::max(a.dims.size(), b.dims.size());
-  const std::vector<Atoms> x = Aligned(a.dims, rank), y = Aligned(b.dims, rank);
-  std::vector<Atoms> dims;
-  for (size_t i = 0; i < rank; ++i) {
-    if (!x[i].empty() && !y[i].empty() && x[i] != y[i]) return std::nullopt;
-    dims.push_back(x[i].empty() ? y[i] : x[i]);
-  }
-  return dims;
-}
-
-Error NotOfOurs(const char* what) {
-  return Unsupported(std::string("it ") + what + ", which has no counterpart here");
-}
 
 }  // namespace
 
@@ -83,11 +48,10 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Unary(tfl::BuiltinOperator op
     return FromValues(ShapeOf(x.extent), values, IsWholeNumbers(x));
   }
   if (x.kind == BaseKind::kMask) {
-    const MaskValues from = masks_[static_cast<size_t>(x.id)];
-    x.id = static_cast<int>(masks_.size());
-    masks_.push_back(
-        {*UnaryValue(op, from.present, parameter), *UnaryValue(op, from.absent, parameter)});
-    return x;
+    MaskValues values = MaskOf(x);
+    values.present = *UnaryValue(op, values.present, parameter);
+    values.absent = *UnaryValue(op, values.absent, parameter);
+    return NewMask(std::move(x), values);
   }
   if (op == NEG) {
     TRY(const View minus_one, FromValues({}, {-1}, false));
@@ -114,57 +78,6 @@ Result<TfliteGraphReader::View> TfliteGraphReader::FoldBinary(tfl::BuiltinOperat
   return FromValues(*shape, values, whole);
 }
 
-// A mask and a number, a mask and a mask, ids and the number of a padding token.
-Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperator op,
-                                                              const View& a, const View& b) {
-  const auto is_mask = [](const View& v) {
-    return v.kind == BaseKind::kMask || v.kind == BaseKind::kIds;
-  };
-  const View& mask = is_mask(a) ? a : b;
-  MaskValues values;
-  View result = mask;
-  if (is_mask(a) && is_mask(b)) {
-    if (a.kind == BaseKind::kIds || b.kind == BaseKind::kIds) return NotOfOurs("computes with ids");
-    const auto dims = CommonDims(a.extent, b.extent);
-    const MaskValues x = masks_[static_cast<size_t>(a.id)], y = masks_[static_cast<size_t>(b.id)];
-    // The mask of a pair of tokens: what counts is the key's.
-    const bool both =
-        (op == MUL || op == LOGICAL_AND || op == MINIMUM) && x == MaskValues{} && x == y;
-    if (!dims || (!both && AllAtoms(a.extent) != AllAtoms(b.extent))) {
-      return NotOfOurs("joins masks");
-    }
-    values = {*BinaryValue(op, x.present, y.present), *BinaryValue(op, x.absent, y.absent)};
-    result.extent.dims = *dims;
-  } else {
-    const View& constant = is_mask(a) ? b : a;
-    const std::optional<double> number = Uniform(constant);
-    if (!number) return NotOfOurs("changes a mask or ids by more than one number");
-    const auto value = [&](double x) {
-      return is_mask(a) ? *BinaryValue(op, x, *number) : *BinaryValue(op, *number, x);
-    };
-    if (mask.kind == BaseKind::kIds) {
-      // Padding is the token compared with, or 0 where ids are compared by size.
-      const bool equality = op == EQUAL || op == NOT_EQUAL;
-      const double padding = equality ? *number : 0;
-      values = {value(padding + 1), value(padding)};
-      if ((!equality && value(1e6) != value(1)) || op == ADD || op == SUB || op == MUL ||
-          op == DIV) {
-        return NotOfOurs("computes with ids");
-      }
-    } else {
-      const MaskValues from = masks_[static_cast<size_t>(mask.id)];
-      values = {value(from.present), value(from.absent)};
-    }
-    const auto shape = BroadcastShape(ShapeOf(a.extent), ShapeOf(b.extent));
-    if (!shape) return InvalidData("its inputs differ in shape");
-    TRY(result, Broadcast(result, *shape));
-  }
-  result.kind = BaseKind::kMask;
-  result.id = static_cast<int>(masks_.size());
-  masks_.push_back(values);
-  return result;
-}
-
 Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(tfl::BuiltinOperator op,
                                                                 const View& a, const View& b) {
   const bool first = a.kind == BaseKind::kScores;
@@ -183,7 +96,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(tfl::BuiltinOper
       return NotOfOurs("changes an attention's scores");
     }
   } else if (other.kind == BaseKind::kMask && (op == ADD || (op == SUB && first))) {
-    const MaskValues mask = masks_[static_cast<size_t>(other.id)];
+    const MaskValues& mask = MaskOf(other);
     const double lowered = (op == SUB ? -1 : 1) * (mask.absent - mask.present);
     if (!(lowered <= kMaskedScore)) return NotOfOurs("adds a mask that hides nothing");
     const size_t rank = result.extent.dims.size();
@@ -210,44 +123,6 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(tfl::BuiltinOper
   result.id = static_cast<int>(known - scores_.begin());
   if (known == scores_.end()) scores_.push_back(scores);
   return result;
-}
-
-// Sums and differences of a row for each position with a table of them.
-Result<TfliteGraphReader::View> TfliteGraphReader::AddPositions(const View& rows,
-                                                                const View& constant,
-                                                                const std::vector<double>& table,
-                                                                double sign) {
-  TRY(const ValueId value, ValueOf(rows.id));
-  const int64_t width = builder_.type(value).width;
-  Tensor weight;
-  if (open_ && sign == 1) {
-    // A table of more rows is cut to the length that is pretended.
-    const TfliteConstant& whole = constants_[static_cast<size_t>(constant.id)];
-    const Atoms atoms = AllAtoms(constant.extent);
-    const auto elements = static_cast<int64_t>(whole.size());
-    const bool rows_of_table = !whole.shape.empty() && whole.shape.back() == width &&
-                               constant.scale == 1 && atoms.size() == 1 &&
-                               constant.extent.offset[0] == 0 && atoms[0].stride[0] == 1 &&
-                               atoms[0].size == tokens_ * width;
-    if (rows_of_table) {
-      TRY_VOID(Spend(elements));
-      Extent all;
-      all.dims = {{{elements / width, {width, 0, 0, 0}}}, {{width, {1, 0, 0, 0}}}};
-      weight = MatrixOf(whole, all);
-    }
-  }
-  if (weight.rank() != 2) {
-    std::vector<float> floats;
-    for (const double x : table) floats.push_back(static_cast<float>(sign * x));
-    weight = Tensor::FromFloats({tokens_, width}, floats);
-  }
-  longest_ = longest_ == 0 ? weight.dim(0) : std::min(longest_, weight.dim(0));
-  const std::string key = "positions";
-  if (!made_.contains(key)) {
-    made_[key] = AddNode(OpKind::kPositionIds, {ids_}, {}, PositionIdsAttrs{});
-  }
-  const ValueId positions = AddNode(OpKind::kEmbedding, {made_[key]}, {std::move(weight)});
-  return LeafView(AddNode(OpKind::kAdd, {value, positions}), rows.extent.dims);
 }
 
 Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinOperator op,
@@ -380,14 +255,14 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Binary(tfl::BuiltinOperator o
   if (a_constant && b_constant) return FoldBinary(op, a, b);
   if (either(BaseKind::kMaskCount) || either(BaseKind::kMaskedSum)) return ScaledRows(op, a, b);
   if (either(BaseKind::kScores)) return ScoresBinary(op, a, b);
+  if (either(BaseKind::kPositions)) return PositionsBinary(op, a, b);
   const auto is_mask = [](const View& v) {
     return v.kind == BaseKind::kMask || v.kind == BaseKind::kIds;
   };
   if ((is_mask(a) || a_constant) && (is_mask(b) || b_constant)) return MaskBinary(op, a, b);
   if (is_mask(a) || is_mask(b)) {
     const View& mask = is_mask(a) ? a : b;
-    const bool plain = op == MUL && mask.kind == BaseKind::kMask &&
-                       masks_[static_cast<size_t>(mask.id)] == MaskValues{1, 0};
+    const bool plain = op == MUL && mask.kind == BaseKind::kMask && MaskOf(mask).IsPlain();
     if (!plain) return NotOfOurs("mixes a mask into rows");
     TRY(View rows, Whole(is_mask(a) ? b : a));
     TRY(const ValueId value, ValueOf(rows.id));
@@ -484,8 +359,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadReduce(const TfliteOp& op
   }
   reduced = Merged(reduced);
   if (IsTokens(reduced)) {
-    if (x.kind == BaseKind::kMask && op.code == SUM &&
-        masks_[static_cast<size_t>(x.id)] == MaskValues{1, 0} && AllAtoms(x.extent) == reduced) {
+    if (x.kind == BaseKind::kMask && op.code == SUM && MaskOf(x).IsPlain() &&
+        AllAtoms(x.extent) == reduced) {
       x.kind = BaseKind::kMaskCount;
       return drop(std::move(x));
     }
@@ -531,16 +406,14 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadSelect(const TfliteOp& op
   TRY(const View yes, In(op, 1));
   TRY(const View no, In(op, 2));
   if (condition.kind != BaseKind::kMask) return NotOfOurs("chooses by something else than a mask");
-  const MaskValues mask = masks_[static_cast<size_t>(condition.id)];
+  const MaskValues mask = MaskOf(condition);
   const auto yes_number = Uniform(yes), no_number = Uniform(no);
   if (yes_number && no_number) {
     const auto shape = BroadcastShape(ShapeOf(condition.extent), ShapeOf(yes.extent));
     if (!shape) return InvalidData("its inputs differ in shape");
     TRY(View chosen, Broadcast(condition, *shape));
     const auto choose = [&](double c) { return c != 0 ? *yes_number : *no_number; };
-    chosen.id = static_cast<int>(masks_.size());
-    masks_.push_back({choose(mask.present), choose(mask.absent)});
-    return chosen;
+    return NewMask(std::move(chosen), {choose(mask.present), choose(mask.absent), mask.skip_id});
   }
   const bool keeps_yes = mask.present != 0 && mask.absent == 0;
   const bool keeps_no = mask.present == 0 && mask.absent != 0;
@@ -550,10 +423,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadSelect(const TfliteOp& op
       !(*hidden <= kMaskedScore)) {
     return NotOfOurs("chooses between computed values");
   }
-  View additive = condition;
-  additive.id = static_cast<int>(masks_.size());
-  masks_.push_back({0, -INFINITY});
-  return ScoresBinary(ADD, scores, additive);
+  return ScoresBinary(ADD, scores, NewMask(condition, {0, -INFINITY, mask.skip_id}));
 }
 
 Result<TfliteGraphReader::View> TfliteGraphReader::ReadSoftmax(const TfliteOp& op) {

@@ -25,8 +25,9 @@ constexpr tfl::BuiltinOperator kLayoutOps[] = {
 // Those that change how values are stored, not what they are.
 constexpr tfl::BuiltinOperator kSameOps[] = {CAST, DEQUANTIZE, QUANTIZE, FAKE_QUANT};
 constexpr tfl::BuiltinOperator kReduceOps[] = {MEAN, SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN};
-constexpr tfl::BuiltinOperator kOtherOps[] = {
-    FULLY_CONNECTED, BATCH_MATMUL, SELECT, SELECT_V2, SOFTMAX, LOG_SOFTMAX, L2_NORMALIZATION};
+constexpr tfl::BuiltinOperator kOtherOps[] = {FULLY_CONNECTED,  BATCH_MATMUL, SELECT,
+                                              SELECT_V2,        SOFTMAX,      LOG_SOFTMAX,
+                                              L2_NORMALIZATION, CUMSUM};
 
 template <size_t n>
 bool IsIn(tfl::BuiltinOperator op, const tfl::BuiltinOperator (&list)[n]) {
@@ -240,9 +241,7 @@ Status TfliteGraphReader::ReadInput(size_t input) {
   view.extent.dims.resize(shape.size());
   view.extent.dims.back() = {{tokens, {1, 0, 0, 0}}};
   if (roles_[input].empty()) {
-    view.kind = BaseKind::kMask;
-    view.id = static_cast<int>(masks_.size());
-    masks_.push_back({});
+    view = NewMask(std::move(view), {});
   } else {
     view.kind = BaseKind::kIds;
     view.id = static_cast<int>(input);
@@ -291,6 +290,8 @@ Result<std::vector<TfliteGraphReader::View>> TfliteGraphReader::ReadOp(const Tfl
     TRY(view, ReadBatchMatMul(op));
   } else if (op.code == SELECT || op.code == SELECT_V2) {
     TRY(view, ReadSelect(op));
+  } else if (op.code == CUMSUM) {
+    TRY(view, ReadCumsum(op));
   } else if (op.code == SOFTMAX || op.code == LOG_SOFTMAX) {
     TRY(view, ReadSoftmax(op));
   } else if (UnaryValue(op.code, 0, 0) || op.code == L2_NORMALIZATION) {

@@ -146,6 +146,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::AsRows(const View& view) {
     case BaseKind::kIds:
     case BaseKind::kOneHot:
       return Unsupported("it computes with ids");
+    case BaseKind::kPositions:
+      return Unsupported("it computes with positions");
     case BaseKind::kMask:
       return Unsupported("it computes with the mask in a way that import does not follow");
     case BaseKind::kScores:

@@ -137,4 +137,34 @@ std::optional<Extent> Concatenated(const std::vector<Extent>& parts, size_t dim)
   return result;
 }
 
+std::optional<Shape> BroadcastShape(const Shape& a, const Shape& b) {
+  Shape shape(std::max(a.size(), b.size()), 1);
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const auto at = [&](const Shape& s) {
+      const size_t missing = shape.size() - s.size();
+      return i < missing ? int64_t{1} : s[i - missing];
+    };
+    if (at(a) != at(b) && at(a) != 1 && at(b) != 1) return std::nullopt;
+    shape[i] = at(a) == 1 ? at(b) : at(a);
+  }
+  return shape;
+}
+
+std::vector<Atoms> Aligned(const std::vector<Atoms>& dims, size_t rank) {
+  std::vector<Atoms> aligned(rank - std::min(rank, dims.size()));
+  for (const Atoms& atoms : dims) aligned.push_back(Merged(atoms));
+  return aligned;
+}
+
+std::optional<std::vector<Atoms>> CommonDims(const Extent& a, const Extent& b) {
+  const size_t rank = std::max(a.dims.size(), b.dims.size());
+  const std::vector<Atoms> x = Aligned(a.dims, rank), y = Aligned(b.dims, rank);
+  std::vector<Atoms> dims;
+  for (size_t i = 0; i < rank; ++i) {
+    if (!x[i].empty() && !y[i].empty() && x[i] != y[i]) return std::nullopt;
+    dims.push_back(x[i].empty() ? y[i] : x[i]);
+  }
+  return dims;
+}
+
 }  // namespace thimble

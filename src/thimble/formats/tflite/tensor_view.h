@@ -57,6 +57,13 @@ std::optional<Extent> Sliced(const Extent& extent, size_t dim, int64_t begin, in
 // The parts laid one after another along a dimension that each of them has.
 std::optional<Extent> Concatenated(const std::vector<Extent>& parts, size_t dim);
 
+// The shape of an elementwise result; nullopt where the two do not go together.
+std::optional<Shape> BroadcastShape(const Shape& a, const Shape& b);
+// Merged atoms of `rank` dimensions, those that are missing first.
+std::vector<Atoms> Aligned(const std::vector<Atoms>& dims, size_t rank);
+// Dimensions of two views of the same thing: equal, or of size 1 in one of them.
+std::optional<std::vector<Atoms>> CommonDims(const Extent& a, const Extent& b);
+
 // Calls visit(coordinates) for every element, in row-major order.
 template <class Visit>
 void ForEachElement(const Extent& extent, Visit&& visit) {

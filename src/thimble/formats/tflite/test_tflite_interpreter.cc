@@ -430,6 +430,15 @@ class Interpreter {
           return At(ids, index) == which ? 1.0 : 0.0;
         })};
       }
+      case CUMSUM: {
+        const TestArray x = In(op, 0);
+        const size_t dim = Dim(static_cast<int>(Ints(op, 1)[0]), x.shape.size());
+        return {Make(x.shape, [&](std::vector<int64_t> index) {
+          double sum = 0;
+          for (; index[dim] >= 0; --index[dim]) sum += At(x, index);
+          return sum;
+        })};
+      }
       case SELECT_V2: {
         const TestArray c = In(op, 0), x = In(op, 1), y = In(op, 2);
         const Shape shape = BroadcastShapes(BroadcastShapes(c.shape, x.shape), y.shape);

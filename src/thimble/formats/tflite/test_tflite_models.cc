@@ -408,9 +408,17 @@ class ModelWriter {
       }
       x = Add(x, t_.open_length ? LikeIds(added) : Reshape(added, {1, s, t_.width}));
     }
-    const int positions = t_.open_length ? 40 : s;
+    const int positions = t_.open_length || t_.counted_positions ? 40 : s;
     const std::vector<float> rows = Random(int64_t(positions) * t_.width, 0.5f);
-    if (t_.open_length) {
+    if (t_.counted_positions) {
+      const auto cast = [&](int y) { return f_.Op(CAST, {y}, Options(tfl::CastOptionsT())); };
+      const int there = cast(f_.Op(NOT_EQUAL, {ids_, f_.Int(0)}));
+      const int count = f_.Op(CUMSUM, {there, f_.Int(1)}, Options(tfl::CumsumOptionsT()));
+      const int places = Mul(Add(count, f_.Int(0)), there);
+      const int all = f_.Floats({positions, t_.width}, rows);
+      const int indices = cast(Add(places, f_.Int(0)));
+      x = Add(x, f_.Op(GATHER, {all, indices}, Options(tfl::GatherOptionsT())));
+    } else if (t_.open_length) {
       const int length = StridedSlice(f_.Op(SHAPE, {ids_}), {1}, {2}, 0, 0, 1);
       const int range = f_.Op(RANGE, {f_.Int(0), length, f_.Int(1)});
       const int all = f_.Floats({positions, t_.width}, rows);

@@ -65,7 +65,8 @@ struct TestTransformer {
   bool trigram = false;  // MobileBERT: neighbours joined, narrow blocks
   bool bottleneck = false;
   bool open_length = false;
-  bool shared_layers = false;  // ALBERT
+  bool counted_positions = false;  // RoBERTa: of tokens that are not padding, from 1 on
+  bool shared_layers = false;      // ALBERT
   bool pre_norm = false;
   int tokens = 16, width = 16, heads = 2, inner = 24, layers = 2, vocabulary = 30, labels = 3;
 

@@ -198,6 +198,13 @@ INSTANTIATE_TEST_SUITE_P(
                            .head = T::Head::kAnswers,
                            .open_length = true},
                           Task::kAnswers},
+                    Style{"Roberta",
+                          {.attention = T::Attention::kEinsum,
+                           .norm = T::Norm::kDirect,
+                           .types = T::Types::kNone,
+                           .head = T::Head::kTokens,
+                           .counted_positions = true},
+                          Task::kTokenLabels},
                     Style{"PreNorm",
                           {.attention = T::Attention::kEinsum,
                            .norm = T::Norm::kDirect,
@@ -291,6 +298,75 @@ TEST(TfliteImport, NamesEveryOperationThatItDoesNotRead) {
   f.Output(f.Custom("FlexWhatever", {y}));
   EXPECT_EQ(Refusal(f.Finish()),
             "uses operations that import does not read: CUSTOM FlexWhatever, SVDF");
+}
+
+// Positions of tokens are counted up, by one mask, and looked up as they are.
+TEST(TfliteImport, RefusesToCountOtherwise) {
+  enum class Count { kPlain, kDown, kFromZero, kOtherMask, kMovedFirst, kUnmasked };
+  const auto counting = [](Count way) {
+    using enum tfl::BuiltinOperator;
+    TestTfliteFile f;
+    const int ids = f.Input("ids", {1, 8});
+    const auto with = [](auto options) {
+      tfl::BuiltinOptionsUnion result;
+      result.Set(std::move(options));
+      return result;
+    };
+    const int table = f.Floats({12, 2}, std::vector<float>(24, 1));
+    const auto there = [&](int skipped) {
+      return f.Op(CAST, {f.Op(NOT_EQUAL, {ids, f.Int(skipped)})}, with(tfl::CastOptionsT()));
+    };
+    tfl::CumsumOptionsT sum;
+    sum.reverse = way == Count::kDown;
+    sum.exclusive = way == Count::kFromZero;
+    int places = f.Op(CUMSUM, {there(1), f.Int(1)}, with(std::move(sum)));
+    if (way == Count::kMovedFirst) places = f.Op(ADD, {places, f.Int(1)}, with(tfl::AddOptionsT()));
+    if (way != Count::kUnmasked) {
+      const int mask = there(way == Count::kOtherMask ? 2 : 1);
+      places = f.Op(MUL, {places, mask}, with(tfl::MulOptionsT()));
+    }
+    places = f.Op(ADD, {places, f.Int(1)}, with(tfl::AddOptionsT()));
+    const int words = f.Op(GATHER, {table, ids}, with(tfl::GatherOptionsT()));
+    const int positions = f.Op(GATHER, {table, places}, with(tfl::GatherOptionsT()));
+    f.Output(f.Op(ADD, {words, positions}, with(tfl::AddOptionsT())));
+    return Refusal(f.Finish());
+  };
+  EXPECT_EQ(counting(Count::kPlain), "none");
+  EXPECT_THAT(counting(Count::kDown), HasSubstr("counts otherwise than up"));
+  EXPECT_THAT(counting(Count::kFromZero), HasSubstr("counts otherwise than up"));
+  EXPECT_THAT(counting(Count::kOtherMask), HasSubstr("computes with positions"));
+  EXPECT_THAT(counting(Count::kMovedFirst), HasSubstr("computes with positions"));
+  EXPECT_THAT(counting(Count::kUnmasked), HasSubstr("positions that it does not skip"));
+}
+
+// Sums of numbers that the file has, as a converter leaves them where the length is fixed.
+TEST(TfliteImport, SumsUpConstants) {
+  using enum tfl::BuiltinOperator;
+  for (const bool exclusive : {false, true}) {
+    for (const bool reverse : {false, true}) {
+      TestTfliteFile f;
+      const int ids = f.Input("ids", {1, 3});
+      const auto with = [](auto options) {
+        tfl::BuiltinOptionsUnion result;
+        result.Set(std::move(options));
+        return result;
+      };
+      tfl::CumsumOptionsT sum;
+      sum.exclusive = exclusive, sum.reverse = reverse;
+      const int rows = f.Floats({3, 2}, {1, 10, 2, 20, 4, 40});
+      const int sums = f.Op(CUMSUM, {rows, f.Int(0)}, with(std::move(sum)));
+      const int table = f.Floats({5, 2}, std::vector<float>(10, 0));
+      const int words = f.Op(GATHER, {table, ids}, with(tfl::GatherOptionsT()));
+      f.Output(f.Op(ADD, {words, sums}, with(tfl::AddOptionsT())));
+      const Result<TfliteImport> import = Import(f.Finish());
+      ASSERT_TRUE(import.has_value()) << import.error().message();
+      std::vector<float> want = {1, 10, 3, 30, 7, 70};
+      if (exclusive) want = {0, 0, 1, 10, 3, 30};
+      if (reverse) want = {7, 70, 6, 60, 4, 40};
+      if (exclusive && reverse) want = {6, 60, 4, 40, 0, 0};
+      EXPECT_EQ(OurLogits(import->model, {.ids = {0, 1, 2}, .types = {}}), want);
+    }
+  }
 }
 
 // What roles inputs have is looked at before anything is computed.
