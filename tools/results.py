@@ -36,7 +36,8 @@ class Set(NamedTuple):
     metric: str
     others: str  # what others reach on the test set
     label_column: str = ""
-    cased: bool = False
+    case: tuple = ()  # of `vocab`, as the recipe has it
+    english: bool = True
 
 
 SETS = {
@@ -49,10 +50,10 @@ SETS = {
     "goemotions": Set("goemotions", "goemotions", 12000, "macro_f1", "BERT 50.3"),
     "mrda": Set("mrda", "mrda_multilabel", 4000, "accuracy", "SGNN 86.7, Bi-LSTM-CRF 90.9, CRF-ASN 91.7", "basic5"),
     "airline_polarity": Set("airline_polarity", "airline_polarity", 8000, "accuracy", "majority class 63.7"),
-    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 4000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", cased=True),
-    "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", cased=True),
+    "mahasent_gt": Set("mahasent_gt", "mahasent_gt", 4000, "accuracy", "naive Bayes 65.3, MahaBERT 78.8", case=("--cased",), english=False),
+    "mahasent_mr": Set("mahasent_mr", "mahasent_mr", 8000, "accuracy", "MahaBERT 78.5", case=("--cased",), english=False),
 }
-ENGLISH = [name for name, data in SETS.items() if not data.cased]
+ENGLISH = [name for name, data in SETS.items() if data.english]
 STARTS = {"cold": "random weights",
           "masked": "masked words of English Wikipedia and of the training sets' texts, for as much processor time as warm took",
           "warm": "distilled from Universal Sentence Encoder Lite on the same text"}
@@ -95,9 +96,8 @@ class Runs:
         data = SETS[name]
         path = self.folder / f"{name}.vocab.txt"
         if not path.exists():
-            cased = ["--cased"] if data.cased else []
             run(self.thimble, "vocab", find(self.options.data / data.folder, "train"), "-o", path, "--size",
-                data.pieces, *cased)
+                data.pieces, *data.case)
         return path
 
     def once(self, result, *arguments):

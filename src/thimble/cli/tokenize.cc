@@ -20,13 +20,15 @@ namespace {
 struct TokenizeOptions {
   std::string vocabulary, tokenizer, input = "-", pair_separator;
   size_t max_length = 0;  // 0: nothing is cut off
-  bool cased = false, jsonl = false, json = false;
+  bool cased = false, keep_accents = false, jsonl = false, json = false;
 };
 
 Result<TokenizerSpec> ReadSpec(const TokenizeOptions& options) {
   if (!options.vocabulary.empty()) {
     TRY(const std::string pieces, ReadFile(options.vocabulary));
-    Result<TokenizerSpec> spec = TokenizerFromVocabulary(pieces, {.lower_case = !options.cased});
+    TokenizerSettings settings{.lower_case = !options.cased};
+    if (options.keep_accents) settings.strip_accents = false;
+    Result<TokenizerSpec> spec = TokenizerFromVocabulary(pieces, settings);
     if (!spec.has_value()) return std::move(spec).error().In(options.vocabulary);
     return spec;
   }
@@ -186,6 +188,8 @@ Action SetupTokenize(CLI::App& app) {
   source->require_option(1);
   app.add_option("FILE", options->input, "one text per line; - or nothing reads standard input");
   app.add_flag("--cased", options->cased, "with --vocab: keep case and accents");
+  app.add_flag("--keep-accents", options->keep_accents,
+               "with --vocab: lower-case, but keep accents and other marks");
   app.add_flag(
       "--jsonl", options->jsonl,
       "lines are objects: {\"text\"}, {\"text\", \"text_pair\"} or {\"question\", \"context\"}");

@@ -42,6 +42,8 @@ void AddTrainingOptions(CLI::App& app, TrainingCall& call) {
   model->add_option("--vocab", call.start.vocabulary,
                     "vocab.txt, for models that start from scratch");
   model->add_flag("--cased", call.start.cased, "with --vocab: keep case and accents");
+  model->add_flag("--keep-accents", call.start.keep_accents,
+                  "with --vocab: lower-case, but keep accents and other marks");
   model->add_option("--inherit", call.start.inherit,
                     "start the weights of a preset from this larger model");
   model->add_option("--layers", call.start.layers, "with --inherit: which of its layers, in order")

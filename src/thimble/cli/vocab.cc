@@ -21,7 +21,7 @@ struct VocabOptions {
   std::string output, text_column;
   size_t size = 8000, alphabet = 1000;
   uint64_t min_frequency = 2;
-  bool lower_case = true, json = false;
+  bool lower_case = true, keep_accents = false, json = false;
 };
 
 struct Corpus {
@@ -75,7 +75,8 @@ Status RunVocab(const VocabOptions& options) {
   WordPieceTrainer trainer({.vocabulary_size = options.size,
                             .min_frequency = options.min_frequency,
                             .max_alphabet = options.alphabet,
-                            .lower_case = options.lower_case});
+                            .lower_case = options.lower_case,
+                            .strip_accents = options.lower_case && !options.keep_accents});
   TRY(const Corpus corpus, AddText(options, trainer));
   TRY(const TrainedVocabulary vocabulary, Train(options, trainer));
   for (const std::string& piece : vocabulary.pieces) TRY_VOID(file.Append(piece + "\n"));
@@ -88,6 +89,7 @@ Status RunVocab(const VocabOptions& options) {
                                {"pieces", vocabulary.pieces.size()},
                                {"alphabet", vocabulary.alphabet},
                                {"lower_case", options.lower_case},
+                               {"strip_accents", options.lower_case && !options.keep_accents},
                                {"lines", corpus.lines},
                                {"words", vocabulary.words},
                                {"distinct_words", vocabulary.distinct_words},
@@ -119,6 +121,8 @@ Action SetupVocab(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--lower-case,!--cased", o->lower_case,
                "lower-case the text and strip accents (the default); --cased keeps both");
+  app.add_flag("--keep-accents", o->keep_accents,
+               "lower-case the text, but keep accents and other marks");
   app.add_option("--min-frequency", o->min_frequency,
                  "how often a pair must stand to become a piece")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))

@@ -62,6 +62,7 @@ Result<TokenizerSpec> VocabularyTokenizer(const StartOptions& options) {
   TRY(const std::string pieces, ReadFile(options.vocabulary));
   TokenizerSettings settings;
   settings.lower_case = !options.cased;
+  if (options.keep_accents) settings.strip_accents = false;
   Result<TokenizerSpec> spec = TokenizerFromVocabulary(pieces, settings);
   if (!spec.has_value()) return std::move(spec).error().In(options.vocabulary);
   return spec;

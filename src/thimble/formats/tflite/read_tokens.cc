@@ -59,7 +59,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperat
       // Padding is the token compared with, or 0 where ids are compared by size.
       const bool equality = op == EQUAL || op == NOT_EQUAL;
       const double padding = equality ? *number : 0;
-      if (!(padding >= 0 && padding <= INT32_MAX)) return NotOfOurs("compares ids with what is none");
+      if (!(padding >= 0 && padding <= INT32_MAX))
+        return NotOfOurs("compares ids with what is none");
       values = {value(padding + 1), value(padding), static_cast<int64_t>(padding)};
       if ((!equality && value(1e6) != value(1)) || op == ADD || op == SUB || op == MUL ||
           op == DIV) {
