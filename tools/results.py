@@ -43,7 +43,7 @@ class Set(NamedTuple):
 SETS = {
     "clinc150": Set("clinc150", "clinc150", 2000, "in_scope_accuracy", "FastText 89.0, CNN 91.2, MLP 93.5, BERT 96.9"),
     "tweeteval_emoji": Set("tweeteval_emoji", "tweeteval_emoji", 12000, "macro_f1",
-                           "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9"),
+                           "LSTM 24.7, FastText 25.8, SVM 29.3, RoBERTa 30.9", case=("--keep-accents",)),
     "tweet_sentiment": Set("tweet_sentiment", "tweet_sentiment", 12000, "macro_recall",
                            "LSTM 58.3, SVM and FastText 62.9, RoBERTa 71.3"),
     "glue_sst2": Set("glue_sst2", "glue_sst2", 8000, "accuracy", "BERT 91.8, MobileBERT 92.8"),

@@ -49,6 +49,14 @@ Result<OpenFile> OpenForReading(const std::string& path) {
   return OpenFile{fd, static_cast<size_t>(info.st_size)};
 }
 
+// What Git leaves in place of a large file that was not fetched; reading it as anything else only puzzles people.
+Status RefuseLfsPointer(const std::string& path, std::string_view bytes) {
+  if (!bytes.starts_with("version https://git-lfs.github.com/spec/")) return {};
+  return InvalidData(path +
+                     ": is a pointer that Git LFS left in place of the file; `git lfs pull` "
+                     "in its repository gets the file");
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
@@ -66,6 +74,8 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
     mapped.bytes_ = {static_cast<const std::byte*>(address), file.size};
   }
   ::close(file.fd);
+  TRY_VOID(
+      RefuseLfsPointer(path, {reinterpret_cast<const char*>(mapped.bytes_.data()), file.size}));
   return mapped;
 }
 
@@ -92,6 +102,7 @@ Result<std::string> ReadFile(const std::string& path, size_t limit_bytes) {
   }
   ::close(file.fd);
   text.resize(done);
+  TRY_VOID(RefuseLfsPointer(path, text));
   return text;
 }
 

@@ -28,7 +28,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// The whole file as text. Refuses files larger than `limit_bytes`.
+// The whole file as text. Refuses files larger than `limit_bytes`. This and MappedFile say so where Git LFS left a pointer in
+// place of the file.
 Result<std::string> ReadFile(const std::string& path, size_t limit_bytes = size_t{1} << 30);
 
 bool FileExists(const std::string& path);

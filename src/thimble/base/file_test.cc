@@ -1,5 +1,6 @@
 #include "thimble/base/file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -59,6 +60,17 @@ TEST_F(File, SaysWhatIsWrong) {
   EXPECT_EQ(MappedFile::Open(folder_ + "/none").error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(ReadFile(folder_).error().code(), ErrorCode::kIo);
   EXPECT_FALSE(AtomicFile::Create(folder_ + "/no/such/folder").has_value());
+}
+
+TEST_F(File, SaysWhereGitLfsLeftAPointer) {
+  Result<AtomicFile> file = AtomicFile::Create(folder_ + "/model.safetensors");
+  ASSERT_TRUE(file->Append("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+                  .has_value());
+  ASSERT_TRUE(file->Commit().has_value());
+  EXPECT_THAT(ReadFile(folder_ + "/model.safetensors").error().message(),
+              testing::HasSubstr("git lfs pull"));
+  EXPECT_THAT(MappedFile::Open(folder_ + "/model.safetensors").error().message(),
+              testing::HasSubstr("git lfs pull"));
 }
 
 TEST_F(File, RefusesMoreThanTheLimit) {
