@@ -36,6 +36,13 @@ Result<TfliteImport> Import(const std::string& bytes, const TfliteImportOptions&
   return ImportTflite(aligned.bytes(), options);
 }
 
+template <class T>
+tfl::BuiltinOptionsUnion With(T options) {
+  tfl::BuiltinOptionsUnion result;
+  result.Set(std::move(options));
+  return result;
+}
+
 struct Text {
   std::vector<int32_t> ids, types;
 };
@@ -289,11 +296,8 @@ TEST(TfliteImport, NamesEveryOperationThatItDoesNotRead) {
   TestTfliteFile f;
   const int ids = f.Input("ids", {1, 8});
   const int x =
-      f.Op(tfl::BuiltinOperator::GATHER, {f.Floats({4, 2}, std::vector<float>(8, 1)), ids}, [] {
-        tfl::BuiltinOptionsUnion u;
-        u.Set(tfl::GatherOptionsT());
-        return u;
-      }());
+      f.Op(tfl::BuiltinOperator::GATHER, {f.Floats({4, 2}, std::vector<float>(8, 1)), ids},
+           With(tfl::GatherOptionsT()));
   const int y = f.Op(tfl::BuiltinOperator::SVDF, {x});
   f.Output(f.Custom("FlexWhatever", {y}));
   EXPECT_EQ(Refusal(f.Finish()),
@@ -307,28 +311,23 @@ TEST(TfliteImport, RefusesToCountOtherwise) {
     using enum tfl::BuiltinOperator;
     TestTfliteFile f;
     const int ids = f.Input("ids", {1, 8});
-    const auto with = [](auto options) {
-      tfl::BuiltinOptionsUnion result;
-      result.Set(std::move(options));
-      return result;
-    };
     const int table = f.Floats({12, 2}, std::vector<float>(24, 1));
     const auto there = [&](int skipped) {
-      return f.Op(CAST, {f.Op(NOT_EQUAL, {ids, f.Int(skipped)})}, with(tfl::CastOptionsT()));
+      return f.Op(CAST, {f.Op(NOT_EQUAL, {ids, f.Int(skipped)})}, With(tfl::CastOptionsT()));
     };
     tfl::CumsumOptionsT sum;
     sum.reverse = way == Count::kDown;
     sum.exclusive = way == Count::kFromZero;
-    int places = f.Op(CUMSUM, {there(1), f.Int(1)}, with(std::move(sum)));
-    if (way == Count::kMovedFirst) places = f.Op(ADD, {places, f.Int(1)}, with(tfl::AddOptionsT()));
+    int places = f.Op(CUMSUM, {there(1), f.Int(1)}, With(std::move(sum)));
+    if (way == Count::kMovedFirst) places = f.Op(ADD, {places, f.Int(1)}, With(tfl::AddOptionsT()));
     if (way != Count::kUnmasked) {
       const int mask = there(way == Count::kOtherMask ? 2 : 1);
-      places = f.Op(MUL, {places, mask}, with(tfl::MulOptionsT()));
+      places = f.Op(MUL, {places, mask}, With(tfl::MulOptionsT()));
     }
-    places = f.Op(ADD, {places, f.Int(1)}, with(tfl::AddOptionsT()));
-    const int words = f.Op(GATHER, {table, ids}, with(tfl::GatherOptionsT()));
-    const int positions = f.Op(GATHER, {table, places}, with(tfl::GatherOptionsT()));
-    f.Output(f.Op(ADD, {words, positions}, with(tfl::AddOptionsT())));
+    places = f.Op(ADD, {places, f.Int(1)}, With(tfl::AddOptionsT()));
+    const int words = f.Op(GATHER, {table, ids}, With(tfl::GatherOptionsT()));
+    const int positions = f.Op(GATHER, {table, places}, With(tfl::GatherOptionsT()));
+    f.Output(f.Op(ADD, {words, positions}, With(tfl::AddOptionsT())));
     return Refusal(f.Finish());
   };
   EXPECT_EQ(counting(Count::kPlain), "none");
@@ -346,18 +345,13 @@ TEST(TfliteImport, SumsUpConstants) {
     for (const bool reverse : {false, true}) {
       TestTfliteFile f;
       const int ids = f.Input("ids", {1, 3});
-      const auto with = [](auto options) {
-        tfl::BuiltinOptionsUnion result;
-        result.Set(std::move(options));
-        return result;
-      };
       tfl::CumsumOptionsT sum;
       sum.exclusive = exclusive, sum.reverse = reverse;
       const int rows = f.Floats({3, 2}, {1, 10, 2, 20, 4, 40});
-      const int sums = f.Op(CUMSUM, {rows, f.Int(0)}, with(std::move(sum)));
+      const int sums = f.Op(CUMSUM, {rows, f.Int(0)}, With(std::move(sum)));
       const int table = f.Floats({5, 2}, std::vector<float>(10, 0));
-      const int words = f.Op(GATHER, {table, ids}, with(tfl::GatherOptionsT()));
-      f.Output(f.Op(ADD, {words, sums}, with(tfl::AddOptionsT())));
+      const int words = f.Op(GATHER, {table, ids}, With(tfl::GatherOptionsT()));
+      f.Output(f.Op(ADD, {words, sums}, With(tfl::AddOptionsT())));
       const Result<TfliteImport> import = Import(f.Finish());
       ASSERT_TRUE(import.has_value()) << import.error().message();
       std::vector<float> want = {1, 10, 3, 30, 7, 70};
@@ -374,16 +368,13 @@ TEST(TfliteImport, TakesADepthThatIsComputed) {
   TestTfliteFile f;
   const int ids = f.Input("ids", {1, 8});
   const int depth = f.Op(tfl::BuiltinOperator::ABS, {f.Int(4)});
-  tfl::BuiltinOptionsUnion options;
   tfl::OneHotOptionsT along;
   along.axis = -1;
-  options.Set(std::move(along));
-  const int hot =
-      f.Op(tfl::BuiltinOperator::ONE_HOT, {ids, depth, f.Float(1), f.Float(0)}, std::move(options));
-  tfl::BuiltinOptionsUnion product;
-  product.Set(tfl::FullyConnectedOptionsT{});
+  const int hot = f.Op(tfl::BuiltinOperator::ONE_HOT, {ids, depth, f.Float(1), f.Float(0)},
+                       With(std::move(along)));
   f.Output(f.Op(tfl::BuiltinOperator::FULLY_CONNECTED,
-                {hot, f.Floats({2, 4}, std::vector<float>(8, 1))}, std::move(product)));
+                {hot, f.Floats({2, 4}, std::vector<float>(8, 1))},
+                With(tfl::FullyConnectedOptionsT{})));
   EXPECT_EQ(Refusal(f.Finish()), "none");
 }
 
@@ -391,10 +382,8 @@ TEST(TfliteImport, RefusesFilesThatLie) {
   const auto changed = [](auto change) {
     TestTfliteFile f;
     const int ids = f.Input("ids", {1, 8});
-    tfl::BuiltinOptionsUnion options;
-    options.Set(tfl::GatherOptionsT());
     const int table = f.Floats({4, 2}, std::vector<float>(8, 1));
-    f.Output(f.Op(tfl::BuiltinOperator::GATHER, {table, ids}, std::move(options)));
+    f.Output(f.Op(tfl::BuiltinOperator::GATHER, {table, ids}, With(tfl::GatherOptionsT())));
     change(f, table);
     return f.Finish();
   };
