@@ -106,7 +106,7 @@ def table(name, seq, reports, targets):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets of results.py; unset: clinc150 and mahasent_gt")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets of results.py; unset: clinc150 and mahasent_mr")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT.parent / "shared/data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--targets", default="1.5,2,3,4,6,8")
@@ -131,7 +131,7 @@ def main():
              "Scores are of the validation set, mean and standard deviation over the seeds, in percent. Speedups are those that `prune`",
              "measured, and beside them what `thimble bench` gives for the files, the median of "
              f"{TURNS} turns with the dense model: one figure per seed."]
-    for name in options.names or ["clinc150", "mahasent_gt"]:
+    for name in options.names or ["clinc150", "mahasent_mr"]:
         for seq in (int(s) for s in options.seq.split(",")):
             reports = {m: [pruning.prune(name, seed, seq, m) for seed in range(1, options.seeds + 1)] for m in methods}
             lines += table(name, seq, reports, targets)
