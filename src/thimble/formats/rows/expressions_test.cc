@@ -22,6 +22,7 @@ TEST(RowOps, Compute) {
   EXPECT_EQ(Compute(RowOp::kReciprocalSqrt, 4), 0.5);
   EXPECT_EQ(Compute(RowOp::kLeakyRelu, -2, 0, 0.25), -0.5);
   EXPECT_EQ(Compute(RowOp::kSub, 3, 5), -2);
+  EXPECT_EQ(Compute(RowOp::kSquaredDifference, 3, 5), 4);
   EXPECT_EQ(Compute(RowOp::kFloorMod, -1, 3), 2);
   EXPECT_NEAR(Compute(RowOp::kGelu, 1), 0.841345, 1e-6);
   EXPECT_NEAR(Compute(RowOp::kGelu, 1, 0, 1), 0.841192, 1e-6);

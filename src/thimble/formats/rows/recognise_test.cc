@@ -310,6 +310,8 @@ TEST_F(Recognition, OfNothingElse) {
   ExpectNothing(Of(RowOp::kSqrt, x_));
   ExpectNothing(Of(RowOp::kHardSwish, x_));
   ExpectNothing(Mul(x_, x_));
+  ExpectNothing(Add(x_, Mul(C(1e-4), Of(RowOp::kTanh, x_))));  // almost affine
+  ExpectNothing(Add(Mul(x_, C({1, 2, 3, 4, 5, 6})), Mul(C(1e-4), Of(RowOp::kTanh, x_))));
   ExpectNothing(Mul(C(2), Of(RowOp::kGelu, x_)));
   ExpectNothing(Mul(x_, C(INFINITY)));
   ExpectNothing(Add(x_, C(NAN)));
