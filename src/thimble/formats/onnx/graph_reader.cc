@@ -235,8 +235,8 @@ Status OnnxGraphReader::ReadOutputs(OnnxGraph& graph) {
       return Unsupported("its output " + Quoted(output.name) +
                          " is no matrix of the model's values");
     }
-    if (pool_.op(value.expr) == RowOp::kSigmoid && BaseOf(value.expr).rows == Rows::kSequences) {
-      value.expr = pool_.a(value.expr);
+    if (pool_[value.expr].op == RowOp::kSigmoid && BaseOf(value.expr).rows == Rows::kSequences) {
+      value.expr = pool_[value.expr].a;
       graph.has_sigmoid = true;
       name = "logits";
     }

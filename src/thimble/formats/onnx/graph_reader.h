@@ -1,12 +1,11 @@
 // The graph of an ONNX file as ours: BERT and its relatives as torch.onnx, Optimum, ONNX Runtime's optimizer and
 // quantizer, and our own exporter write them. Nodes are read one by one, in order; what each tensor is in terms of our
 // graph is followed symbolically (reader_values.h), and what exporters write in pieces is recognised by what it
-// computes (expressions.h). Names decide nothing but which input is which, and what nodes are called.
+// computes (formats/rows). Names decide nothing but which input is which, and what nodes are called.
 //
 // The errors name operator and node.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -18,9 +17,10 @@
 #include <vector>
 
 #include "thimble/base/result.h"
-#include "thimble/formats/onnx/expressions.h"
 #include "thimble/formats/onnx/onnx_file.h"
 #include "thimble/formats/onnx/reader_values.h"
+#include "thimble/formats/rows/expressions.h"
+#include "thimble/formats/rows/recognise.h"
 #include "thimble/graph/graph.h"
 
 namespace thimble {
@@ -130,11 +130,6 @@ class OnnxGraphReader {
     std::optional<OpKind> made_by;
     std::optional<Linear> waiting;
   };
-  struct Column {
-    std::string name;
-    std::span<const float> values;
-    std::shared_ptr<const OnnxConstant> constant;
-  };
   std::string NameOf(const OnnxNode& node);
   std::string Unique(std::string name);
   OnnxAxis WidthAxis(int64_t width) const;
@@ -143,37 +138,32 @@ class OnnxGraphReader {
                   std::vector<Weight> weights = {}, Attributes attrs = NoAttrs{});
   ExprId NewBase(ValueId id, OpKind made_by);
   Value MatrixValue(ExprId expr, OnnxAxes axes) const;
-  const Base& BaseOf(ExprId e) const { return bases_[*pool_.BaseOf(e)]; }
+  const Base& BaseOf(ExprId e) const { return bases_.at(pool_[e].base); }
   // As a base, called after the node that made it, or else as asked.
   Result<ExprId> Emit(ExprId e, const std::string& name);
-  Result<ExprId> Recognize(ExprId e, ExprId from, const std::string& name);
+  Result<ExprId> EmitFunction(const RowFunction& function, ExprId x, const std::string& name);
   Result<ValueId> MatrixOf(const OnnxNode& node, const Value& value);
   Result<Value> EmitLinear(const OnnxNode& node, const Value& x, const OnnxConstant& weight,
                            bool weight_is_transposed);
   // Whether the constant became the bias of the linear that the matrix is.
   Result<bool> AddBias(const OnnxNode& node, const Value& matrix, size_t constant_input);
   Result<Tensor> SharedTensor(const OnnxConstant& constant, bool transpose);
-  Weight VectorWeight(std::span<const double> values, std::span<const size_t> candidates,
-                      const std::string& name);
+  Weight VectorWeight(const RowFunction::Vector& vector, const std::string& name) const;
   Result<Weight> ConstantVector(const OnnxNode& node, size_t i, int64_t width, const char* suffix);
-  size_t AddVector(std::string name, std::vector<float> values,
-                   std::shared_ptr<const OnnxConstant> constant);
   // Lengths of the last axis agree and it runs over whole rows.
   bool WholeRows(const Value& value) const;
   std::optional<OnnxAxes> Broadcast(const OnnxAxes& a, const OnnxAxes& b) const;
 
   // --- By kind: read_elementwise.cc, read_products.cc, read_rows.cc, read_shapes.cc
-  Result<Value> Combine(const OnnxNode& node, std::string_view op, const Value& a, const Value& b);
-  Result<Value> CombineNumbers(std::string_view op, const Value& a, const Value& b);
-  Result<Value> CombineMasks(std::string_view op, const Value& a, const Value& b);
-  Result<Value> CombineMatrices(const OnnxNode& node, std::string_view op, const Value& a,
-                                const Value& b);
+  Result<Value> Combine(const OnnxNode& node, RowOp op, const Value& a, const Value& b);
+  Result<Value> CombineNumbers(RowOp op, const Value& a, const Value& b);
+  Result<Value> CombineMasks(RowOp op, const Value& a, const Value& b);
+  Result<Value> CombineMatrices(const OnnxNode& node, RowOp op, const Value& a, const Value& b);
   // `constant_input`: which of the two it is.
-  Result<Value> CombineWithConstant(const OnnxNode& node, std::string_view op, const Value& matrix,
+  Result<Value> CombineWithConstant(const OnnxNode& node, RowOp op, const Value& matrix,
                                     const Value& constant, size_t constant_input);
-  Result<Value> CombineScores(std::string_view op, const Value& scores, const Value& other);
-  Result<Value> CombineSpecial(const OnnxNode& node, std::string_view op, const Value& a,
-                               const Value& b);
+  Result<Value> CombineScores(RowOp op, const Value& scores, const Value& other);
+  Result<Value> CombineSpecial(const OnnxNode& node, RowOp op, const Value& a, const Value& b);
   Result<Value> MaskScores(const Value& scores, const Value& mask);
   Result<Value> Scores(const Value& query, const Value& key, double scale);
   Result<Value> Context(const OnnxNode& node, const Value& probabilities, const Value& value);
@@ -200,9 +190,8 @@ class OnnxGraphReader {
   std::unordered_map<std::string, Value> values_;
   std::unordered_map<std::string_view, int> uses_;
   RowExpressions pool_;
-  std::vector<Base> bases_;
-  std::deque<std::vector<float>> vector_values_;
-  std::vector<Column> vectors_;            // constants of expressions
+  std::map<ExprId, Base> bases_;
+  std::map<ExprId, std::string> constant_names_;
   std::map<ExprId, ExprId> emitted_;       // expressions that are values of our graph
   std::map<ExprId, std::string> made_at_;  // the place of the node that made an expression
   std::set<ExprId> hopeless_;              // that have been tried in vain

@@ -7,95 +7,70 @@
 namespace thimble {
 namespace {
 
-std::optional<RowOp> BinaryOp(std::string_view op) {
-  static const std::map<std::string_view, RowOp> kOps = {
-      {"Add", RowOp::kAdd}, {"Sub", RowOp::kSub}, {"Mul", RowOp::kMul}, {"Div", RowOp::kDiv},
-      {"Pow", RowOp::kPow}, {"Max", RowOp::kMax}, {"Min", RowOp::kMin}};
-  const auto found = kOps.find(op);
-  return found == kOps.end() ? std::nullopt : std::optional(found->second);
-}
-
-std::optional<RowOp> UnaryOp(std::string_view op) {
-  static const std::map<std::string_view, RowOp> kOps = {{"Neg", RowOp::kNeg},
-                                                         {"Abs", RowOp::kAbs},
-                                                         {"Sqrt", RowOp::kSqrt},
+RowOp RowOpNamed(const std::string& op) {
+  static const std::map<std::string_view, RowOp> kOps = {{"Abs", RowOp::kAbs},
+                                                         {"Add", RowOp::kAdd},
+                                                         {"And", RowOp::kLogicalAnd},
+                                                         {"Div", RowOp::kDiv},
+                                                         {"Equal", RowOp::kEqual},
                                                          {"Erf", RowOp::kErf},
                                                          {"Exp", RowOp::kExp},
+                                                         {"Greater", RowOp::kGreater},
+                                                         {"GreaterOrEqual", RowOp::kGreaterEqual},
+                                                         {"Less", RowOp::kLess},
+                                                         {"LessOrEqual", RowOp::kLessEqual},
                                                          {"Log", RowOp::kLog},
-                                                         {"Tanh", RowOp::kTanh},
-                                                         {"Relu", RowOp::kRelu},
+                                                         {"Max", RowOp::kMax},
+                                                         {"Min", RowOp::kMin},
+                                                         {"Mod", RowOp::kFloorMod},
+                                                         {"Mul", RowOp::kMul},
+                                                         {"Neg", RowOp::kNeg},
+                                                         {"Or", RowOp::kLogicalOr},
+                                                         {"Pow", RowOp::kPow},
                                                          {"Reciprocal", RowOp::kReciprocal},
+                                                         {"Relu", RowOp::kRelu},
                                                          {"Sigmoid", RowOp::kSigmoid},
-                                                         {"Softplus", RowOp::kSoftplus}};
-  const auto found = kOps.find(op);
-  return found == kOps.end() ? std::nullopt : std::optional(found->second);
+                                                         {"Softplus", RowOp::kSoftplus},
+                                                         {"Sqrt", RowOp::kSqrt},
+                                                         {"Sub", RowOp::kSub},
+                                                         {"Tanh", RowOp::kTanh}};
+  return kOps.at(op);
 }
 
-double ComputeBinary(std::string_view op, double a, double b) {
-  if (op == "Add") return a + b;
-  if (op == "Sub") return a - b;
-  if (op == "Mul") return a * b;
-  if (op == "Div") return a / b;
-  if (op == "Pow") return std::pow(a, b);
-  if (op == "Max") return std::max(a, b);
-  if (op == "Min") return std::min(a, b);
-  if (op == "Mod") return b == 0 ? 0 : a - std::floor(a / b) * b;
-  if (op == "Equal") return a == b;
-  if (op == "Greater") return a > b;
-  if (op == "GreaterOrEqual") return a >= b;
-  if (op == "Less") return a < b;
-  if (op == "LessOrEqual") return a <= b;
-  if (op == "And") return a != 0 && b != 0;
-  return a != 0 || b != 0;
-}
-
-double ComputeUnary(std::string_view op, double x) {
-  if (op == "Neg") return -x;
-  if (op == "Abs") return std::abs(x);
-  if (op == "Sqrt") return std::sqrt(x);
-  if (op == "Erf") return std::erf(x);
-  if (op == "Exp") return std::exp(x);
-  if (op == "Log") return std::log(x);
-  if (op == "Tanh") return std::tanh(x);
-  if (op == "Relu") return std::max(x, 0.0);
-  if (op == "Reciprocal") return 1 / x;
-  if (op == "Sigmoid") return 1 / (1 + std::exp(-x));
-  return std::log1p(std::exp(x));
-}
-
-Result<OnnxNumber> ComputeNumbers(std::string_view op, const OnnxNumber& a, const OnnxNumber& b) {
+Result<OnnxNumber> ComputeNumbers(RowOp op, const OnnxNumber& a, const OnnxNumber& b) {
   const bool alike = a.batches == b.batches && a.sequences == b.sequences;
-  if (a.IsPlain() && b.IsPlain()) return OnnxNumber{ComputeBinary(op, a.value, b.value), 0, 0};
-  if (op == "Mul") return a * b;
-  if (op == "Div" && b.value != 0) {
+  if (a.IsPlain() && b.IsPlain()) return OnnxNumber{Compute(op, a.value, b.value), 0, 0};
+  if (op == RowOp::kMul) return a * b;
+  if (op == RowOp::kDiv && b.value != 0) {
     return OnnxNumber{a.value / b.value, a.batches - b.batches, a.sequences - b.sequences};
   }
-  if (op == "Add" && a == OnnxNumber{0, 0, 0}) return b;
-  if ((op == "Add" || op == "Sub") && b == OnnxNumber{0, 0, 0}) return a;
-  if ((op == "Add" || op == "Sub") && alike) {
-    const double sum = ComputeBinary(op, a.value, b.value);
+  if (op == RowOp::kAdd && a == OnnxNumber{0, 0, 0}) return b;
+  if ((op == RowOp::kAdd || op == RowOp::kSub) && b == OnnxNumber{0, 0, 0}) return a;
+  if ((op == RowOp::kAdd || op == RowOp::kSub) && alike) {
+    const double sum = Compute(op, a.value, b.value);
     return sum == 0 ? OnnxNumber{} : OnnxNumber{sum, a.batches, a.sequences};
   }
   // Sizes are positive.
-  if (op == "Equal" && alike) return OnnxNumber{a.value == b.value ? 1.0 : 0.0, 0, 0};
-  if (op == "Equal" && (a.value <= 0 || b.value <= 0)) return OnnxNumber{};
+  if (op == RowOp::kEqual && alike) return OnnxNumber{a.value == b.value ? 1.0 : 0.0, 0, 0};
+  if (op == RowOp::kEqual && (a.value <= 0 || b.value <= 0)) return OnnxNumber{};
   return Unsupported("computes with sizes that are known only when it runs");
 }
 
 }  // namespace
 
 Status OnnxGraphReader::ReadArithmetic(const OnnxNode& node) {
+  const RowOp op = RowOpNamed(node.op);
   TRY(Value result, In(node, 0));
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     TRY(const Value next, In(node, i));
-    TRY(result, Combine(node, node.op, result, next));
+    TRY(result, Combine(node, op, result, next));
   }
   Set(node, std::move(result));
   return {};
 }
 
-Result<OnnxValue> OnnxGraphReader::Combine(const OnnxNode& node, std::string_view op,
-                                           const Value& a, const Value& b) {
+Result<OnnxValue> OnnxGraphReader::Combine(const OnnxNode& node, RowOp op, const Value& a,
+                                           const Value& b) {
   const auto is = [&](Kind kind) { return a.kind == kind || b.kind == kind; };
   const auto is_constant = [](const Value& v) {
     return v.kind == Kind::kConstant || v.kind == Kind::kNumbers;
@@ -117,8 +92,7 @@ Result<OnnxValue> OnnxGraphReader::Combine(const OnnxNode& node, std::string_vie
   return CombineSpecial(node, op, a, b);
 }
 
-Result<OnnxValue> OnnxGraphReader::CombineNumbers(std::string_view op, const Value& a,
-                                                  const Value& b) {
+Result<OnnxValue> OnnxGraphReader::CombineNumbers(RowOp op, const Value& a, const Value& b) {
   const std::optional<Value> left = AsNumbers(a), right = AsNumbers(b);
   if (!left || !right) return Unsupported("computes with constants of many elements");
   const size_t m = left->numbers.size(), n = right->numbers.size();
@@ -137,8 +111,7 @@ Result<OnnxValue> OnnxGraphReader::CombineNumbers(std::string_view op, const Val
   return NumbersValue(of_left ? left->dims : right->dims, std::move(numbers));
 }
 
-Result<OnnxValue> OnnxGraphReader::CombineMasks(std::string_view op, const Value& a,
-                                                const Value& b) {
+Result<OnnxValue> OnnxGraphReader::CombineMasks(RowOp op, const Value& a, const Value& b) {
   const auto as_mask = [](const Value& v) -> std::optional<Value> {
     if (v.kind == Kind::kMask) return v;
     const std::optional<double> number = SameNumber(v);
@@ -161,21 +134,19 @@ Result<OnnxValue> OnnxGraphReader::CombineMasks(std::string_view op, const Value
   if (!axes) return Unsupported("combines masks of different shapes");
   Value mask = left_varies ? *left : *right;
   mask.axes = *axes;
-  mask.if_zero = ComputeBinary(op, left->if_zero, right->if_zero);
-  mask.if_one = ComputeBinary(op, left->if_one, right->if_one);
+  mask.if_zero = Compute(op, left->if_zero, right->if_zero);
+  mask.if_one = Compute(op, left->if_one, right->if_one);
   return mask;
 }
 
-Result<OnnxValue> OnnxGraphReader::CombineMatrices(const OnnxNode& node, std::string_view op,
-                                                   const Value& a, const Value& b) {
+Result<OnnxValue> OnnxGraphReader::CombineMatrices(const OnnxNode& node, RowOp op, const Value& a,
+                                                   const Value& b) {
   const std::optional<OnnxAxes> axes = Broadcast(a.axes, b.axes);
   if (!axes) return Unsupported("combines values of different shapes");
-  if (pool_.BaseOf(a.expr) == pool_.BaseOf(b.expr)) {
-    const std::optional<RowOp> row_op = BinaryOp(op);
-    if (!row_op) return Unsupported("the operator is read for shapes and masks only");
-    return MatrixValue(pool_.Apply(*row_op, a.expr, b.expr), *axes);
+  if (pool_[a.expr].base == pool_[b.expr].base) {
+    return MatrixValue(pool_.Apply(op, a.expr, b.expr), *axes);
   }
-  if (op != "Add" || !WholeRows(a) || !WholeRows(b)) {
+  if (op != RowOp::kAdd || !WholeRows(a) || !WholeRows(b)) {
     return Unsupported("combines two different values, of which only sums are operations of ours");
   }
   TRY(const ValueId left, MatrixOf(node, a));
@@ -184,11 +155,9 @@ Result<OnnxValue> OnnxGraphReader::CombineMatrices(const OnnxNode& node, std::st
                      *axes);
 }
 
-Result<OnnxValue> OnnxGraphReader::CombineWithConstant(const OnnxNode& node, std::string_view op,
+Result<OnnxValue> OnnxGraphReader::CombineWithConstant(const OnnxNode& node, RowOp op,
                                                        const Value& matrix, const Value& constant,
                                                        size_t constant_input) {
-  const std::optional<RowOp> row_op = BinaryOp(op);
-  if (!row_op) return Unsupported("the operator is read for shapes and masks only");
   const std::optional<Value> numbers = AsNumbers(constant);
   const int64_t width = BaseOf(matrix.expr).width;
   Shape dims = numbers ? numbers->dims : constant.constant ? constant.constant->dims() : Shape{};
@@ -204,24 +173,25 @@ Result<OnnxValue> OnnxGraphReader::CombineWithConstant(const OnnxNode& node, std
   const bool per_row = !axes.empty() && axes.back().empty();
   if (dims == Shape{width} && width > 1 && (WholeRows(matrix) || per_row)) {
     // The node may have more than two inputs; only of two it is known which one the constant is.
-    if (op == "Add" && node.inputs.size() == 2) {
+    if (op == RowOp::kAdd && node.inputs.size() == 2) {
       TRY(const bool added, AddBias(node, matrix, constant_input));
       if (added) return matrix;
     }
     if (!numbers) return Unsupported("combines values with a constant of many elements");
     axes.back() = WidthAxis(width);
-    std::vector<float> values;
-    for (const OnnxNumber& n : numbers->numbers) values.push_back(static_cast<float>(n.value));
-    const size_t index = AddVector(numbers->constant ? numbers->constant->tensor.name : "",
-                                   std::move(values), numbers->constant);
-    other = pool_.Vector(index, vectors_[index].values);
+    std::vector<double> values;
+    for (const OnnxNumber& n : numbers->numbers) values.push_back(n.value);
+    stored_ += values.size();
+    other = pool_.Constant(std::move(values));
+    if (numbers->constant) constant_names_[other] = numbers->constant->tensor.name;
   } else if (const std::optional<double> number = SameNumber(constant)) {
-    if (width == 1 && op == "Add" && node.inputs.size() == 2 && constant.kind != Kind::kMask) {
+    if (width == 1 && op == RowOp::kAdd && node.inputs.size() == 2 &&
+        constant.kind != Kind::kMask) {
       TRY(const bool added, AddBias(node, matrix, constant_input));
       if (added) return matrix;
     }
-    other = pool_.Number(*number);
-  } else if (op == "Add" && constant.constant && sequence_.IsPlain() && dims.size() == 2 &&
+    other = pool_.Constant({*number});
+  } else if (op == RowOp::kAdd && constant.constant && sequence_.IsPlain() && dims.size() == 2 &&
              dims == Shape{static_cast<int64_t>(sequence_.value), width}) {
     // The places of a fixed length, looked up when the file was made.
     OnnxConstant table = *constant.constant;
@@ -236,8 +206,8 @@ Result<OnnxValue> OnnxGraphReader::CombineWithConstant(const OnnxNode& node, std
                        ShapeText(numbers ? numbers->dims : dims) +
                        ", which is neither a number nor a row");
   }
-  const ExprId expr = constant_input == 0 ? pool_.Apply(*row_op, other, matrix.expr)
-                                          : pool_.Apply(*row_op, matrix.expr, other);
+  const ExprId expr = constant_input == 0 ? pool_.Apply(op, other, matrix.expr)
+                                          : pool_.Apply(op, matrix.expr, other);
   return MatrixValue(expr, std::move(axes));
 }
 
@@ -255,7 +225,7 @@ Status OnnxGraphReader::ReadComparison(const OnnxNode& node) {
     Set(node, std::move(mask));
     return {};
   }
-  TRY(Value result, Combine(node, node.op, a, b));
+  TRY(Value result, Combine(node, RowOpNamed(node.op), a, b));
   Set(node, std::move(result));
   return {};
 }
@@ -358,16 +328,17 @@ Status OnnxGraphReader::ReadIsNaN(const OnnxNode& node) {
 }
 
 Status OnnxGraphReader::ReadElementwise(const OnnxNode& node) {
+  const RowOp op = RowOpNamed(node.op);
   TRY(Value x, In(node, 0));
   if (x.kind == Kind::kMatrix) {
-    x = MatrixValue(pool_.Apply(*UnaryOp(node.op), x.expr), x.axes);
+    x = MatrixValue(pool_.Apply(op, x.expr), x.axes);
   } else if (x.kind == Kind::kMask) {
-    x.if_zero = ComputeUnary(node.op, x.if_zero);
-    x.if_one = ComputeUnary(node.op, x.if_one);
+    x.if_zero = Compute(op, x.if_zero);
+    x.if_one = Compute(op, x.if_one);
   } else if (std::optional<Value> numbers = AsNumbers(x)) {
     for (OnnxNumber& n : numbers->numbers) {
       if (!n.IsPlain()) return Unsupported("computes with a size that is known only when it runs");
-      n.value = ComputeUnary(node.op, n.value);
+      n.value = Compute(op, n.value);
     }
     numbers->constant = nullptr;
     x = *std::move(numbers);
@@ -390,10 +361,10 @@ Status OnnxGraphReader::ReadClip(const OnnxNode& node) {
   TRY(const std::optional<double> least, bound("min", 1));
   TRY(const std::optional<double> most, bound("max", 2));
   if (least) {
-    TRY(x, Combine(node, "Max", x, NumberValue(*least)));
+    TRY(x, Combine(node, RowOp::kMax, x, NumberValue(*least)));
   }
   if (most) {
-    TRY(x, Combine(node, "Min", x, NumberValue(*most)));
+    TRY(x, Combine(node, RowOp::kMin, x, NumberValue(*most)));
   }
   Set(node, std::move(x));
   return {};

@@ -107,7 +107,7 @@ Status OnnxGraphReader::ReadEmbedLayerNormalization(const OnnxNode& node) {
   const auto add = [&](const Value& a, const Value& b) -> Result<Value> {
     if (a.kind != Kind::kMatrix || b.kind != Kind::kMatrix)
       return Unsupported("adds tables of codes");
-    return CombineMatrices(node, "Add", a, b);
+    return CombineMatrices(node, RowOp::kAdd, a, b);
   };
   TRY(sum, add(sum, position));
   if (Has(node, 1) && Has(node, 4)) {
@@ -133,10 +133,10 @@ Status OnnxGraphReader::ReadSkipLayerNormalization(const OnnxNode& node) {
     if (x.kind != Kind::kMatrix) return Unsupported("adds what are no values of the model");
     TRY(const bool added, AddBias(node, x, 4));
     if (!added) {
-      TRY(x, CombineWithConstant(node, "Add", x, bias, 4));
+      TRY(x, CombineWithConstant(node, RowOp::kAdd, x, bias, 4));
     }
   }
-  TRY(const Value sum, Combine(node, "Add", x, skip));
+  TRY(const Value sum, Combine(node, RowOp::kAdd, x, skip));
   TRY(Value norm, EmitNorm(node, sum, 2, 3));
   Set(node, std::move(norm));
   Set(node, sum, 3);
@@ -147,7 +147,7 @@ Status OnnxGraphReader::ReadFusedGelu(const OnnxNode& node) {
   TRY(Value x, In(node, 0));
   if (Has(node, 1)) {
     TRY(const Value bias, In(node, 1));
-    TRY(x, Combine(node, "Add", x, bias));
+    TRY(x, Combine(node, RowOp::kAdd, x, bias));
   }
   const auto alpha = node.attributes.find("alpha");
   if (node.op == "QuickGelu" && alpha != node.attributes.end() &&

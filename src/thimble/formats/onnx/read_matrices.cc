@@ -71,8 +71,9 @@ ValueId OnnxGraphReader::AddNode(OpKind op, const std::string& name, std::vector
 
 ExprId OnnxGraphReader::NewBase(ValueId id, OpKind made_by) {
   const ValueType type = builder_.type(id);
-  bases_.push_back({.id = id, .width = type.width, .rows = type.rows, .made_by = made_by});
-  return pool_.Base(bases_.size() - 1);
+  const ExprId base = pool_.Base(type.width);
+  bases_[base] = {.id = id, .width = type.width, .rows = type.rows, .made_by = made_by};
+  return base;
 }
 
 OnnxValue OnnxGraphReader::MatrixValue(ExprId expr, OnnxAxes axes) const {
@@ -117,61 +118,39 @@ std::optional<OnnxAxes> OnnxGraphReader::Broadcast(const OnnxAxes& a, const Onnx
   return result;
 }
 
-size_t OnnxGraphReader::AddVector(std::string name, std::vector<float> values,
-                                  std::shared_ptr<const OnnxConstant> constant) {
-  stored_ += values.size();
-  vector_values_.push_back(std::move(values));
-  vectors_.push_back({std::move(name), vector_values_.back(), std::move(constant)});
-  return vectors_.size() - 1;
+// Called as the constant is that the numbers came from.
+Weight OnnxGraphReader::VectorWeight(const RowFunction::Vector& vector,
+                                     const std::string& name) const {
+  const std::vector<float> floats(vector.values.begin(), vector.values.end());
+  const auto known = constant_names_.find(vector.constant);
+  const bool named = known != constant_names_.end() && !IsGenerated(known->second);
+  return {named ? known->second : name,
+          Tensor::FromFloats({static_cast<int64_t>(floats.size())}, floats)};
 }
 
-// The constant that the numbers came from, to the bit and under its name, else the numbers.
-Weight OnnxGraphReader::VectorWeight(std::span<const double> values,
-                                     std::span<const size_t> candidates, const std::string& name) {
-  for (const size_t index : candidates) {
-    const Column& column = vectors_[index];
-    const bool same = std::ranges::equal(values, column.values, [](double got, double want) {
-      return std::abs(got - want) <= 1e-6 * (1e-3 + std::abs(want));
-    });
-    if (!same || IsGenerated(column.name)) continue;
-    return {column.name, Tensor::FromFloats({static_cast<int64_t>(values.size())}, column.values)};
-  }
-  std::vector<float> floats(values.begin(), values.end());
-  return {name, Tensor::FromFloats({static_cast<int64_t>(values.size())}, floats)};
-}
-
-Result<ExprId> OnnxGraphReader::Recognize(ExprId e, ExprId from, const std::string& name) {
-  const Base& base = BaseOf(e);
-  const auto width = static_cast<size_t>(base.width);
-  const auto emit = [&](OpKind op, std::vector<Weight> weights,
-                        Attributes attrs) -> Result<ExprId> {
-    TRY(const ExprId input, Emit(from, name));
+Result<ExprId> OnnxGraphReader::EmitFunction(const RowFunction& function, ExprId x,
+                                             const std::string& name) {
+  TRY(const ExprId input, Emit(x, name));
+  const auto emit = [&](OpKind op, Attributes attrs) {
+    std::vector<Weight> weights;
+    if (!function.weight.values.empty()) {
+      weights = {VectorWeight(function.weight, name + ".weight"),
+                 VectorWeight(function.bias, name + ".bias")};
+    }
     return NewBase(AddNode(op, name, {BaseOf(input).id}, std::move(weights), std::move(attrs)), op);
   };
-  if (const auto linear = MatchScalarLinear(pool_, e, from)) {
-    if (std::abs(linear->factor - 1) < 1e-7 && linear->offset == 0) return Emit(from, name);
-    return emit(OpKind::kAffine,
-                {VectorWeight(std::vector<double>(width, linear->factor), {}, name + ".weight"),
-                 VectorWeight(std::vector<double>(width, linear->offset), {}, name + ".bias")},
-                NoAttrs{});
+  switch (function.kind) {
+    case RowFunction::Kind::kIdentity:
+      return input;
+    case RowFunction::Kind::kAffine:
+      return emit(OpKind::kAffine, NoAttrs{});
+    case RowFunction::Kind::kActivation:
+      return emit(OpKind::kActivation, ActivationAttrs{function.activation});
+    case RowFunction::Kind::kLayerNorm:
+      return emit(OpKind::kLayerNorm, LayerNormAttrs{function.epsilon});
+    case RowFunction::Kind::kL2Normalize:
+      return emit(OpKind::kL2Normalize, NoAttrs{});
   }
-  if (const auto activation = MatchActivation(pool_, e, from)) {
-    return emit(OpKind::kActivation, {}, ActivationAttrs{*activation});
-  }
-  const auto pieces = pool_.PiecesOf(e, from);
-  if (const auto linear = MatchVectorLinear(pool_, e, from, width)) {
-    return emit(OpKind::kAffine,
-                {VectorWeight(linear->factor, pieces.vectors, name + ".weight"),
-                 VectorWeight(linear->offset, pieces.vectors, name + ".bias")},
-                NoAttrs{});
-  }
-  if (const auto norm = MatchLayerNorm(pool_, e, from, width)) {
-    return emit(OpKind::kLayerNorm,
-                {VectorWeight(norm->gain, pieces.vectors, name + ".weight"),
-                 VectorWeight(norm->bias, pieces.vectors, name + ".bias")},
-                LayerNormAttrs{norm->epsilon});
-  }
-  if (MatchL2Normalize(pool_, e, from, width)) return emit(OpKind::kL2Normalize, {}, NoAttrs{});
   return kNoExpr;
 }
 
@@ -179,9 +158,11 @@ Result<ExprId> OnnxGraphReader::Recognize(ExprId e, ExprId from, const std::stri
 Result<ExprId> OnnxGraphReader::Emit(ExprId e, const std::string& asked_at) {
   const auto made = made_at_.find(e);
   const std::string& name = made == made_at_.end() ? asked_at : made->second;
-  if (!pool_.BaseOf(e)) return Unsupported("computes with constants where values are needed");
+  if (pool_[e].base == kNoExpr) {
+    return Unsupported("computes with constants where values are needed");
+  }
   if (pool_.IsBase(e)) {
-    Base& base = bases_[*pool_.BaseOf(e)];
+    Base& base = bases_.at(e);
     if (base.id != kNoValue) return e;
     if (!base.waiting) return InvalidData("follows what could not be built");
     Linear linear = *std::move(base.waiting);
@@ -197,17 +178,22 @@ Result<ExprId> OnnxGraphReader::Emit(ExprId e, const std::string& asked_at) {
   // The widest function first: the whole of it from its base. What it is a function of has to be one of ours too: a
   // norm of half a GELU is a norm of GELU.
   const bool hopeless = !hopeless_.insert(e).second;
-  for (const ExprId from : hopeless ? std::vector<ExprId>() : pool_.Cuts(e)) {
-    const Result<ExprId> found = Recognize(e, from, name);
-    if (!found || *found == kNoExpr) continue;
-    result = *found;
+  const std::vector<ExprId> cuts = hopeless ? std::vector<ExprId>() : pool_.Cuts(e);
+  for (const ExprId from : cuts) {
+    const std::optional<RowFunction> function = Recognise(pool_, e, from);
+    if (!function) continue;
+    const Result<ExprId> emitted = EmitFunction(*function, from, name);
+    if (!emitted) continue;
+    result = *emitted;
     break;
   }
-  const bool is_sum = result == kNoExpr && !hopeless && pool_.op(e) == RowOp::kAdd &&
-                      pool_.BaseOf(pool_.a(e)) && pool_.BaseOf(pool_.b(e));
-  if (is_sum && !pool_.Cuts(e).empty()) {
-    TRY(const ExprId left, Emit(pool_.a(e), name));
-    TRY(const ExprId right, Emit(pool_.b(e), name));
+  const RowOp op = pool_[e].op;
+  const ExprId a = pool_[e].a, b = pool_[e].b;
+  const bool is_sum = result == kNoExpr && !cuts.empty() && op == RowOp::kAdd &&
+                      pool_[a].base != kNoExpr && pool_[b].base != kNoExpr;
+  if (is_sum) {
+    TRY(const ExprId left, Emit(a, name));
+    TRY(const ExprId right, Emit(b, name));
     result =
         NewBase(AddNode(OpKind::kAdd, name, {BaseOf(left).id, BaseOf(right).id}), OpKind::kAdd);
   }
@@ -301,15 +287,16 @@ Result<OnnxValue> OnnxGraphReader::EmitLinear(const OnnxNode& node, const Value&
                         .name = name};
   OnnxAxes axes = input.axes;
   axes.back() = WidthAxis(base.width);
-  bases_.push_back(std::move(base));
-  Value linear = MatrixValue(pool_.Base(bases_.size() - 1), std::move(axes));
+  const ExprId made = pool_.Base(base.width);
+  bases_[made] = std::move(base);
+  Value linear = MatrixValue(made, std::move(axes));
   linear.is_sole = true;
   return linear;
 }
 
 Result<bool> OnnxGraphReader::AddBias(const OnnxNode& node, const Value& matrix,
                                       size_t constant_input) {
-  Base& base = bases_[*pool_.BaseOf(matrix.expr)];
+  Base& base = bases_.at(pool_[matrix.expr].base);
   const bool waits = pool_.IsBase(matrix.expr) && base.waiting && !base.waiting->bias;
   if (!waits || !matrix.is_sole || !WholeRows(matrix)) return false;
   TRY(base.waiting->bias, ConstantVector(node, constant_input, base.width, ".bias"));

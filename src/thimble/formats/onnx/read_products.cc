@@ -77,11 +77,11 @@ Result<OnnxValue> OnnxGraphReader::Scores(const Value& query, const Value& key, 
   scores.scale = scale;
   // A factor of queries or keys is one of their scores.
   const auto unscaled = [&](ExprId e) {
-    const std::vector<ExprId> cuts = pool_.Cuts(e);
-    for (const ExprId from : cuts) {
-      const auto linear = MatchScalarLinear(pool_, e, from);
-      if (!linear || linear->offset != 0) continue;
-      scores.scale *= linear->factor;
+    for (const ExprId from : pool_.Cuts(e)) {
+      const auto function = Recognise(pool_, e, from);
+      const auto factor = function ? function->Factor() : std::nullopt;
+      if (!factor) continue;
+      scores.scale *= *factor;
       return from;
     }
     return e;
@@ -204,12 +204,12 @@ Status OnnxGraphReader::ReadQuantizeLinear(const OnnxNode& node) {
   if (x.kind == Kind::kMatrix) {
     // Our exporter cuts off the code that is not used before it quantizes.
     const auto bound = [&](RowOp op) {
-      const ExprId e = x.expr;
-      return pool_.op(e) == op && pool_.op(pool_.b(e)) == RowOp::kNumber &&
-             std::abs(std::abs(pool_.number(pool_.b(e))) - 127 * scale) < 1e-4 * scale;
+      const RowExpressions::Piece& piece = pool_[x.expr];
+      const auto number = piece.op == op ? pool_.NumberOf(piece.b) : std::nullopt;
+      return number && std::abs(std::abs(*number) - 127 * scale) < 1e-4 * scale;
     };
     for (const RowOp op : {RowOp::kMin, RowOp::kMax}) {
-      if (bound(op)) x.expr = pool_.a(x.expr);
+      if (bound(op)) x.expr = pool_[x.expr].a;
     }
     const bool symmetric = zero == (is_unsigned ? 128 : 0) && scale > 0;
     if (!symmetric)

@@ -228,9 +228,9 @@ Status OnnxGraphReader::ReadReduce(const OnnxNode& node) {
   }
   const bool tokens = IsSequenceAxis(x.axes[*axis]);
   if (x.kind == Kind::kMatrix && WholeRows(x) && *axis + 1 == x.axes.size()) {
-    const RowOp op = node.op == "ReduceMean"  ? RowOp::kRowMean
-                     : node.op == "ReduceSum" ? RowOp::kRowSum
-                                              : RowOp::kRowNorm;
+    const RowOp op = node.op == "ReduceMean"  ? RowOp::kMean
+                     : node.op == "ReduceSum" ? RowOp::kSum
+                                              : RowOp::kNorm;
     x.expr = pool_.Apply(op, x.expr);
   } else if (x.kind == Kind::kMatrix && WholeRows(x) && tokens && node.op == "ReduceMean") {
     TRY(Value pooled, Pool(NameOf(node), x, PoolKind::kMean, std::move(rest)));

@@ -49,7 +49,6 @@ Status OnnxGraphReader::ReadConcat(const OnnxNode& node) {
   const bool trigram = parts.size() == 3 && parts[0].kind == Kind::kShifted &&
                        parts[0].index == 1 && parts[0].padded && parts[1].kind == Kind::kMatrix &&
                        parts[2].kind == Kind::kShifted && parts[2].index == -1 && parts[2].padded &&
-                       pool_.BaseOf(parts[0].expr) == pool_.BaseOf(parts[1].expr) &&
                        parts[0].expr == parts[1].expr && parts[1].expr == parts[2].expr &&
                        WholeRows(parts[1]) &&
                        AxisIndex(axis, parts[1].axes.size()) == parts[1].axes.size() - 1;

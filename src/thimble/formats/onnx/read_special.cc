@@ -12,18 +12,18 @@ constexpr double kMasksAt = -1000;
 
 }  // namespace
 
-Result<OnnxValue> OnnxGraphReader::CombineScores(std::string_view op, const Value& scores,
+Result<OnnxValue> OnnxGraphReader::CombineScores(RowOp op, const Value& scores,
                                                  const Value& other) {
   Value result = scores;
   const std::optional<double> number = SameNumber(other);
-  if (number && (op == "Mul" || op == "Div")) {
-    result.scale *= op == "Mul" ? *number : 1 / *number;
+  if (number && (op == RowOp::kMul || op == RowOp::kDiv)) {
+    result.scale *= op == RowOp::kMul ? *number : 1 / *number;
     return result;
   }
   // Lifts scores off minus infinity.
-  if (number && op == "Max" && *number <= kMasksAt) return result;
-  if (op == "Add" && other.kind == Kind::kMask) return MaskScores(scores, other);
-  if (op == "Add" && number && *number == 0) return result;
+  if (number && op == RowOp::kMax && *number <= kMasksAt) return result;
+  if (op == RowOp::kAdd && other.kind == Kind::kMask) return MaskScores(scores, other);
+  if (op == RowOp::kAdd && number && *number == 0) return result;
   return Unsupported("changes the scores of attention otherwise than by a factor and a mask");
 }
 
@@ -50,27 +50,27 @@ Result<OnnxValue> OnnxGraphReader::MaskScores(const Value& scores, const Value& 
   return result;
 }
 
-Result<OnnxValue> OnnxGraphReader::CombineSpecial(const OnnxNode& node, std::string_view op,
-                                                  const Value& a, const Value& b) {
+Result<OnnxValue> OnnxGraphReader::CombineSpecial(const OnnxNode& node, RowOp op, const Value& a,
+                                                  const Value& b) {
   // From here on the second is the one that sorts later.
-  if (a.kind > b.kind && op != "Sub" && op != "Div" && op != "Pow")
+  if (a.kind > b.kind && op != RowOp::kSub && op != RowOp::kDiv && op != RowOp::kPow)
     return CombineSpecial(node, op, b, a);
   const std::optional<double> number_a = SameNumber(a), number_b = SameNumber(b);
   Value result = a;
-  if (a.kind == Kind::kIds && b.kind == Kind::kIds && a.id == b.id && op == "Sub") {
+  if (a.kind == Kind::kIds && b.kind == Kind::kIds && a.id == b.id && op == RowOp::kSub) {
     result.kind = Kind::kMask;
     result.if_zero = result.if_one = 0;
     return result;
   }
   const std::optional<double> moved = a.kind == Kind::kPositions ? number_b : number_a;
-  const bool moves = op == "Add" || (op == "Sub" && a.kind == Kind::kPositions);
+  const bool moves = op == RowOp::kAdd || (op == RowOp::kSub && a.kind == Kind::kPositions);
   if ((a.kind == Kind::kPositions) != (b.kind == Kind::kPositions) && moved && moves) {
     if (!(std::abs(*moved) < 1e9)) return Unsupported("moves places out of every table");
     result = a.kind == Kind::kPositions ? a : b;
-    result.positions.offset += static_cast<int64_t>(op == "Add" ? *moved : -*moved);
+    result.positions.offset += static_cast<int64_t>(op == RowOp::kAdd ? *moved : -*moved);
     return result;
   }
-  if (a.kind == Kind::kPositions && b.kind == Kind::kMask && op == "Mul") {
+  if (a.kind == Kind::kPositions && b.kind == Kind::kMask && op == RowOp::kMul) {
     if (b.if_zero == 1 && b.if_one == 1) return result;
     const bool zeroes =
         b.skip_id && *b.skip_id == a.positions.skip_id && b.if_one == 0 && b.if_zero == 1;
@@ -79,19 +79,19 @@ Result<OnnxValue> OnnxGraphReader::CombineSpecial(const OnnxNode& node, std::str
       return result;
     }
   }
-  if (a.kind == Kind::kMatrix && b.kind == Kind::kMask && op == "Mul") {
+  if (a.kind == Kind::kMatrix && b.kind == Kind::kMask && op == RowOp::kMul) {
     if (b.if_zero == 0 && b.if_one == 1 && !b.skip_id) {
       result.kind = Kind::kMaskedMatrix;
       return result;
     }
   }
-  if (b.kind == Kind::kMaskSum && number_a && op == "Max") return b;
-  if (a.kind == Kind::kMaskedSum && b.kind == Kind::kMaskSum && op == "Div") {
+  if (b.kind == Kind::kMaskSum && number_a && op == RowOp::kMax) return b;
+  if (a.kind == Kind::kMaskedSum && b.kind == Kind::kMaskSum && op == RowOp::kDiv) {
     Value matrix = a;
     matrix.kind = Kind::kMatrix;
     return Pool(NameOf(node), matrix, PoolKind::kMean, a.axes);
   }
-  if (op == "Mul" && b.kind == Kind::kScale &&
+  if (op == RowOp::kMul && b.kind == Kind::kScale &&
       (a.kind == Kind::kNumbers || a.kind == Kind::kConstant)) {
     const std::optional<Value> scales = AsNumbers(a);
     if (scales && b.vector.empty()) {
@@ -101,8 +101,8 @@ Result<OnnxValue> OnnxGraphReader::CombineSpecial(const OnnxNode& node, std::str
       return result;
     }
   }
-  if (op == "Mul" && b.kind == Kind::kIntegerProduct) return ScaledProduct(node, b, a);
-  if (op == "Mul" && a.kind == Kind::kRows && b.kind == Kind::kRows && a.id == b.id)
+  if (op == RowOp::kMul && b.kind == Kind::kIntegerProduct) return ScaledProduct(node, b, a);
+  if (op == RowOp::kMul && a.kind == Kind::kRows && b.kind == Kind::kRows && a.id == b.id)
     return ScaledRows(node, a, b);
   return Unsupported("combines what is no operation of ours");
 }

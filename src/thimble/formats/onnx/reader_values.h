@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "thimble/base/result.h"
-#include "thimble/formats/onnx/expressions.h"
 #include "thimble/formats/onnx/onnx_file.h"
+#include "thimble/formats/rows/expressions.h"
 #include "thimble/graph/graph.h"
 
 namespace thimble {

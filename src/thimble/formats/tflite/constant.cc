@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <memory>
 
 #include "thimble/base/half.h"
-#include "thimble/graph/activation.h"
 
 namespace thimble {
 namespace {
@@ -168,102 +168,52 @@ Tensor MatrixOf(const TfliteConstant& c, const Extent& extent) {
   return Tensor::FromFloats(shape, to);
 }
 
-std::optional<double> UnaryValue(tfl::BuiltinOperator op, double x, double parameter) {
+std::optional<RowOp> RowOpOf(tfl::BuiltinOperator op) {
   using enum tfl::BuiltinOperator;
-  switch (op) {
-    case RELU:
-      return std::max(x, 0.0);
-    case RELU6:
-      return std::clamp(x, 0.0, 6.0);
-    case RELU_N1_TO_1:
-      return std::clamp(x, -1.0, 1.0);
-    case RELU_0_TO_1:
-      return std::clamp(x, 0.0, 1.0);
-    case LEAKY_RELU:
-      return x > 0 ? x : parameter * x;
-    case ELU:
-      return x > 0 ? x : std::expm1(x);
-    case HARD_SWISH:
-      return x * std::clamp(x + 3, 0.0, 6.0) / 6;
-    case GELU:
-      return ApplyActivation(parameter != 0 ? Activation::kGeluTanh : Activation::kGelu, x);
-    case TANH:
-      return std::tanh(x);
-    case LOGISTIC:
-      return 1 / (1 + std::exp(-x));
-    case EXP:
-      return std::exp(x);
-    case LOG:
-      return std::log(x);
-    case SQRT:
-      return std::sqrt(x);
-    case RSQRT:
-      return 1 / std::sqrt(x);
-    case SQUARE:
-      return x * x;
-    case NEG:
-      return -x;
-    case ABS:
-      return std::abs(x);
-    case SIGN:
-      return (x > 0) - (x < 0);
-    case FLOOR:
-      return std::floor(x);
-    case CEIL:
-      return std::ceil(x);
-    case ROUND:
-      return std::nearbyint(x);
-    case LOGICAL_NOT:
-      return x == 0 ? 1 : 0;
-    case CUSTOM:
-      return std::erf(x);
-    default:
-      return std::nullopt;
-  }
-}
-
-std::optional<double> BinaryValue(tfl::BuiltinOperator op, double x, double y) {
-  using enum tfl::BuiltinOperator;
-  switch (op) {
-    case ADD:
-      return x + y;
-    case SUB:
-      return x - y;
-    case MUL:
-      return x * y;
-    case DIV:
-      return x / y;
-    case SQUARED_DIFFERENCE:
-      return (x - y) * (x - y);
-    case POW:
-      return std::pow(x, y);
-    case MAXIMUM:
-      return std::max(x, y);
-    case MINIMUM:
-      return std::min(x, y);
-    case FLOOR_DIV:
-      return std::floor(x / y);
-    case FLOOR_MOD:
-      return x - std::floor(x / y) * y;
-    case EQUAL:
-      return x == y;
-    case NOT_EQUAL:
-      return x != y;
-    case LESS:
-      return x < y;
-    case LESS_EQUAL:
-      return x <= y;
-    case GREATER:
-      return x > y;
-    case GREATER_EQUAL:
-      return x >= y;
-    case LOGICAL_AND:
-      return x != 0 && y != 0;
-    case LOGICAL_OR:
-      return x != 0 || y != 0;
-    default:
-      return std::nullopt;
-  }
+  static const std::map<tfl::BuiltinOperator, RowOp> kOps = {
+      {ABS, RowOp::kAbs},
+      {ADD, RowOp::kAdd},
+      {CEIL, RowOp::kCeil},
+      {CUSTOM, RowOp::kErf},
+      {DIV, RowOp::kDiv},
+      {ELU, RowOp::kElu},
+      {EQUAL, RowOp::kEqual},
+      {EXP, RowOp::kExp},
+      {FLOOR, RowOp::kFloor},
+      {FLOOR_DIV, RowOp::kFloorDiv},
+      {FLOOR_MOD, RowOp::kFloorMod},
+      {GELU, RowOp::kGelu},
+      {GREATER, RowOp::kGreater},
+      {GREATER_EQUAL, RowOp::kGreaterEqual},
+      {HARD_SWISH, RowOp::kHardSwish},
+      {LEAKY_RELU, RowOp::kLeakyRelu},
+      {LESS, RowOp::kLess},
+      {LESS_EQUAL, RowOp::kLessEqual},
+      {LOG, RowOp::kLog},
+      {LOGICAL_AND, RowOp::kLogicalAnd},
+      {LOGICAL_NOT, RowOp::kLogicalNot},
+      {LOGICAL_OR, RowOp::kLogicalOr},
+      {LOGISTIC, RowOp::kSigmoid},
+      {MAXIMUM, RowOp::kMax},
+      {MINIMUM, RowOp::kMin},
+      {MUL, RowOp::kMul},
+      {NEG, RowOp::kNeg},
+      {NOT_EQUAL, RowOp::kNotEqual},
+      {POW, RowOp::kPow},
+      {RELU, RowOp::kRelu},
+      {RELU6, RowOp::kRelu6},
+      {RELU_0_TO_1, RowOp::kRelu0To1},
+      {RELU_N1_TO_1, RowOp::kReluN1To1},
+      {ROUND, RowOp::kRound},
+      {RSQRT, RowOp::kReciprocalSqrt},
+      {SIGN, RowOp::kSign},
+      {SQRT, RowOp::kSqrt},
+      {SQUARE, RowOp::kSquare},
+      {SQUARED_DIFFERENCE, RowOp::kSquaredDifference},
+      {SUB, RowOp::kSub},
+      {TANH, RowOp::kTanh}};
+  const auto found = kOps.find(op);
+  return found == kOps.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace thimble

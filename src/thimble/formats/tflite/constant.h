@@ -1,4 +1,4 @@
-// Constants of a .tflite file in the few forms that matter here, and what operations make of numbers.
+// Constants of a .tflite file in the few forms that matter here, and the operations on numbers.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "thimble/base/result.h"
+#include "thimble/formats/rows/expressions.h"
 #include "thimble/formats/tflite/tensor_view.h"
 #include "thimble/formats/tflite/tflite_file.h"
 #include "thimble/graph/tensor.h"
@@ -35,9 +36,7 @@ Result<TfliteConstant> DecodeConstant(const TfliteTensor& tensor);
 // stay what they are, where each row has one scale.
 Tensor MatrixOf(const TfliteConstant& constant, const Extent& extent);
 
-// The value of an elementwise operation, or nothing where `op` is none of one (two) numbers. `parameter`
-// is the slope of LEAKY_RELU; 1 for GELU by tanh. CUSTOM stands for the error function.
-std::optional<double> UnaryValue(tfl::BuiltinOperator op, double x, double parameter);
-std::optional<double> BinaryValue(tfl::BuiltinOperator op, double x, double y);
+// The elementwise operation on numbers that `op` is, if it is one. CUSTOM stands for the error function.
+std::optional<RowOp> RowOpOf(tfl::BuiltinOperator op);
 
 }  // namespace thimble

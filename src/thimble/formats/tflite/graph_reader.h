@@ -1,7 +1,7 @@
 // The graph of a .tflite file, operation by operation, as ours.
 //
 // Every tensor is a view (tensor_view.h) of something that is understood: a constant, an input, an
-// expression over a row (row_expression.h), scores or results of an attention. Operations that move data
+// expression over a row (formats/rows), scores or results of an attention. Operations that move data
 // change the view only; sums, products and reductions extend expressions; matrix products, lookups and
 // outputs ask for values of the graph, which is when an expression is recognised. So attention is found by
 // where its data come from, however heads are split and joined, and nothing depends on names or order.
@@ -15,8 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/formats/rows/expressions.h"
+#include "thimble/formats/rows/recognise.h"
 #include "thimble/formats/tflite/constant.h"
-#include "thimble/formats/tflite/row_expression.h"
 #include "thimble/formats/tflite/tensor_view.h"
 #include "thimble/formats/tflite/tflite_file.h"
 #include "thimble/graph/graph.h"
@@ -69,7 +70,8 @@ class TfliteGraphReader {
   };
   struct View {
     BaseKind kind = BaseKind::kConstant;
-    int id = 0;
+    int id = 0;             // among those of its kind
+    ExprId expr = kNoExpr;  // of kinds that are of an expression
     Extent extent;
     double scale = 1;
   };
@@ -143,15 +145,15 @@ class TfliteGraphReader {
 
   // --- read_elementwise.cc
   Result<View> ReadUnary(const TfliteOp& op);
-  Result<View> Unary(tfl::BuiltinOperator op, View x, double parameter);
-  Result<View> Binary(tfl::BuiltinOperator op, View a, View b);
-  Result<View> FoldBinary(tfl::BuiltinOperator op, const View& a, const View& b);
-  Result<View> ScoresBinary(tfl::BuiltinOperator op, const View& a, const View& b);
-  Result<View> ScaledRows(tfl::BuiltinOperator op, const View& a, const View& b);
-  Result<View> RowsAndConstant(tfl::BuiltinOperator op, const View& rows, const View& constant,
+  Result<View> Unary(RowOp op, View x, double parameter);
+  Result<View> Binary(RowOp op, View a, View b);
+  Result<View> FoldBinary(RowOp op, const View& a, const View& b);
+  Result<View> ScoresBinary(RowOp op, const View& a, const View& b);
+  Result<View> ScaledRows(RowOp op, const View& a, const View& b);
+  Result<View> RowsAndConstant(RowOp op, const View& rows, const View& constant,
                                bool constant_first);
-  Result<View> RowsAndRows(tfl::BuiltinOperator op, const View& a, const View& b);
-  std::optional<ValueId> ScaledTable(int a, int b);
+  Result<View> RowsAndRows(RowOp op, const View& a, const View& b);
+  std::optional<ValueId> ScaledTable(ExprId a, ExprId b);
   Result<View> ReadReduce(const TfliteOp& op);
   Result<View> FoldReduce(const TfliteOp& op, const View& x, const std::vector<bool>& gone);
   Result<View> ReadSelect(const TfliteOp& op);
@@ -161,10 +163,10 @@ class TfliteGraphReader {
   // --- read_tokens.cc: a number for each token: masks and positions
   const MaskValues& MaskOf(const View& mask) const { return masks_[static_cast<size_t>(mask.id)]; }
   View NewMask(View like, MaskValues values);
-  Result<View> MaskBinary(tfl::BuiltinOperator op, const View& a, const View& b);
+  Result<View> MaskBinary(RowOp op, const View& a, const View& b);
   Result<View> ReadCumsum(const TfliteOp& op);
   Result<View> FoldCumsum(const View& x, size_t axis, bool exclusive, bool reverse);
-  Result<View> PositionsBinary(tfl::BuiltinOperator op, const View& a, const View& b);
+  Result<View> PositionsBinary(RowOp op, const View& a, const View& b);
   Result<ValueId> PositionsOf(const View& positions);
   ValueId PositionIds(const PositionIdsAttrs& attrs);
   void LimitLength(int64_t table_rows, const PositionIdsAttrs& attrs);
@@ -197,7 +199,10 @@ class TfliteGraphReader {
   bool IsWhole(const View& view) const;
   Result<View> Narrowed(const View& view);
   Result<View> StripScale(View view);
-  Result<ValueId> ValueOf(int expression);
+  Rows RowsOf(ExprId e) const { return builder_.type(values_.at(rows_[e].base)).rows; }
+  // What `e` is of `from`, one of its cuts.
+  Result<std::optional<RowFunction>> FunctionOf(ExprId e, ExprId from);
+  Result<ValueId> ValueOf(ExprId e);
   Result<ValueId> Apply(const RowFunction& function, ValueId x);
   Result<ValueId> GatherColumns(const Columns& columns);
   std::optional<ValueId> MergedLinear(const Columns& columns);
@@ -208,6 +213,7 @@ class TfliteGraphReader {
   bool IsTokens(const Atoms& atoms, size_t coordinate = 0) const;
 
   // --- read_outputs.cc
+  bool IsScored(ExprId e) const { return rows_[e].op == RowOp::kSigmoid && !values_.contains(e); }
   Status ReadOutputs();
   Result<ValueId> LogitsOf(const View& view);
   Status ReadAnswers(const View& start, const View& end);
@@ -230,13 +236,14 @@ class TfliteGraphReader {
 
   std::vector<std::optional<View>> views_;  // of tensors
   std::vector<TfliteConstant> constants_;
-  RowFunctions rows_;
+  RowExpressions rows_;
+  std::map<ExprId, ValueId> values_;  // expressions that are values of the graph; all bases are
   std::vector<MaskValues> masks_;
   std::vector<Positions> positions_;
-  std::vector<std::pair<int, int64_t>> shifted_;  // expression and shift
+  std::vector<int64_t> shifts_;
   std::vector<Scores> scores_;
   std::vector<Context> contexts_;
-  std::map<ValueId, int> leaves_;
+  std::map<ValueId, ExprId> leaves_;
   bool attends_unmasked_ = false, pools_unmasked_ = false;
 
   TfliteGraph result_;

@@ -33,37 +33,35 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadUnary(const TfliteOp& op)
   double parameter = 0;
   if (const auto* options = op.options<tfl::LeakyReluOptions>()) parameter = options->alpha();
   if (const auto* options = op.options<tfl::GeluOptions>()) parameter = options->approximate();
-  if (op.code != L2_NORMALIZATION) return Unary(op.code, x, parameter);
+  if (op.code != L2_NORMALIZATION) return Unary(*RowOpOf(op.code), x, parameter);
   TRY(View rows, Whole(x));
-  const int squares = rows_.Reduce(SUM, rows_.Unary(SQUARE, rows.id, 0));
-  rows.id = rows_.Binary(DIV, rows.id, rows_.Unary(SQRT, squares, 0));
+  rows.expr = rows_.Apply(RowOp::kDiv, rows.expr, rows_.Apply(RowOp::kNorm, rows.expr));
   return rows;
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::Unary(tfl::BuiltinOperator op, View x,
-                                                         double parameter) {
+Result<TfliteGraphReader::View> TfliteGraphReader::Unary(RowOp op, View x, double parameter) {
   if (x.kind == BaseKind::kConstant) {
     TRY(std::vector<double> values, ConstantValues(x));
-    for (double& value : values) value = *UnaryValue(op, value, parameter);
+    for (double& value : values) value = Compute(op, value, 0, parameter);
     return FromValues(ShapeOf(x.extent), values, IsWholeNumbers(x));
   }
   if (x.kind == BaseKind::kMask) {
     MaskValues values = MaskOf(x);
-    values.present = *UnaryValue(op, values.present, parameter);
-    values.absent = *UnaryValue(op, values.absent, parameter);
+    values.present = Compute(op, values.present, 0, parameter);
+    values.absent = Compute(op, values.absent, 0, parameter);
     return NewMask(std::move(x), values);
   }
-  if (op == NEG) {
+  if (op == RowOp::kNeg) {
     TRY(const View minus_one, FromValues({}, {-1}, false));
-    return Binary(MUL, x, minus_one);
+    return Binary(RowOp::kMul, x, minus_one);
   }
   TRY(View rows, Whole(x));
-  rows.id = rows_.Unary(op, rows.id, parameter);
+  rows.expr = rows_.Apply(op, rows.expr, kNoExpr, parameter);
   return rows;
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::FoldBinary(tfl::BuiltinOperator op,
-                                                              const View& a, const View& b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::FoldBinary(RowOp op, const View& a,
+                                                              const View& b) {
   const auto shape = BroadcastShape(ShapeOf(a.extent), ShapeOf(b.extent));
   if (!shape) return InvalidData("its inputs differ in shape");
   TRY(const View x, Broadcast(a, *shape));
@@ -72,32 +70,33 @@ Result<TfliteGraphReader::View> TfliteGraphReader::FoldBinary(tfl::BuiltinOperat
   TRY(const std::vector<double> others, ConstantValues(y));
   const bool whole = IsWholeNumbers(a) && IsWholeNumbers(b);
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = *BinaryValue(op, values[i], others[i]);
-    if (whole && op == DIV) values[i] = std::isfinite(values[i]) ? std::trunc(values[i]) : 0;
+    values[i] = Compute(op, values[i], others[i]);
+    if (whole && op == RowOp::kDiv)
+      values[i] = std::isfinite(values[i]) ? std::trunc(values[i]) : 0;
   }
   return FromValues(*shape, values, whole);
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(tfl::BuiltinOperator op,
-                                                                const View& a, const View& b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(RowOp op, const View& a,
+                                                                const View& b) {
   const bool first = a.kind == BaseKind::kScores;
   View result = first ? a : b;
   const View& other = first ? b : a;
   Scores scores = scores_[static_cast<size_t>(result.id)];
   if (other.kind == BaseKind::kConstant) {
     const std::optional<double> number = Uniform(other);
-    if (number && op == MUL) {
+    if (number && op == RowOp::kMul) {
       scores.scale *= *number;
-    } else if (number && op == DIV && first && *number != 0) {
+    } else if (number && op == RowOp::kDiv && first && *number != 0) {
       scores.scale /= *number;
-    } else if (number && (op == ADD || (op == SUB && first))) {
+    } else if (number && (op == RowOp::kAdd || (op == RowOp::kSub && first))) {
       // The same for all keys: the softmax does not see it.
     } else {
       return NotOfOurs("changes an attention's scores");
     }
-  } else if (other.kind == BaseKind::kMask && (op == ADD || (op == SUB && first))) {
+  } else if (other.kind == BaseKind::kMask && (op == RowOp::kAdd || (op == RowOp::kSub && first))) {
     const MaskValues& mask = MaskOf(other);
-    const double lowered = (op == SUB ? -1 : 1) * (mask.absent - mask.present);
+    const double lowered = (op == RowOp::kSub ? -1 : 1) * (mask.absent - mask.present);
     if (!(lowered <= kMaskedScore)) return NotOfOurs("adds a mask that hides nothing");
     const size_t rank = result.extent.dims.size();
     if (other.extent.dims.size() > rank) return NotOfOurs("adds a mask of another shape");
@@ -125,15 +124,14 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ScoresBinary(tfl::BuiltinOper
   return result;
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinOperator op,
-                                                                   const View& rows,
+Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(RowOp op, const View& rows,
                                                                    const View& constant,
                                                                    bool constant_first) {
   View result = rows;
   const auto binary = [&](std::vector<double> values) {
-    const int number = rows_.Constant(std::move(values));
-    result.id =
-        constant_first ? rows_.Binary(op, number, rows.id) : rows_.Binary(op, rows.id, number);
+    const ExprId number = rows_.Constant(std::move(values));
+    result.expr =
+        constant_first ? rows_.Apply(op, number, rows.expr) : rows_.Apply(op, rows.expr, number);
     return result;
   };
   if (const std::optional<double> number = Uniform(constant)) {
@@ -144,14 +142,14 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinO
     }
   }
   // A number per column; the reduced dimension of a row's mean has none, its shape still says where it was.
-  const RowFunctions::Node& node = rows_[rows.id];
+  const RowExpressions::Piece piece = rows_[rows.expr];
   const auto shape = BroadcastShape(ShapeOf(rows.extent), ShapeOf(constant.extent));
   if (!shape) return InvalidData("its inputs differ in shape");
   const size_t rank = shape->size();
   result.extent.dims = Aligned(rows.extent.dims, rank);
-  int64_t width = node.width;
+  int64_t width = piece.width;
   if (width == 1) {
-    const int64_t leaf_width = rows_[node.leaf].width;
+    const int64_t leaf_width = rows_[piece.base].width;
     if (leaf_width > 1 && result.extent.dims.back().empty() && shape->back() == leaf_width) {
       result.extent.dims.back() = {{leaf_width, {0, 1, 0, 0}}};
       width = leaf_width;
@@ -161,7 +159,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinO
   TRY(const View spread, Broadcast(constant, *shape));
   TRY(const std::vector<double> values, ConstantValues(spread));
   TRY_VOID(Spend(static_cast<int64_t>(values.size())));
-  const bool per_token = node.rows == Rows::kTokens;
+  const bool per_token = RowsOf(rows.expr) == Rows::kTokens;
   std::vector<double> table(static_cast<size_t>((per_token ? tokens_ : 1) * width));
   size_t next = 0;
   ForEachElement(result.extent, [&](const Coordinates& at) {
@@ -173,17 +171,17 @@ Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndConstant(tfl::BuiltinO
     same = table[i] == first_row[i % first_row.size()];
   }
   if (same) return binary(first_row);
-  if (node.width != width) return NotOfOurs("scales rows by their position");
-  if (op == ADD) return AddPositions(result, constant, table, 1);
-  if (op == SUB && !constant_first) return AddPositions(result, constant, table, -1);
+  if (piece.width != width) return NotOfOurs("scales rows by their position");
+  if (op == RowOp::kAdd) return AddPositions(result, constant, table, 1);
+  if (op == RowOp::kSub && !constant_first) return AddPositions(result, constant, table, -1);
   return NotOfOurs("scales rows by their position");
 }
 
 // Codes and the scales of their rows, each looked up by the same ids, as one int8 table.
-std::optional<ValueId> TfliteGraphReader::ScaledTable(int a, int b) {
-  const auto table_of = [&](int expression) -> const Node* {
-    const RowFunctions::Node& row = rows_[expression];
-    const auto node = row.value ? nodes_.find(*row.value) : nodes_.end();
+std::optional<ValueId> TfliteGraphReader::ScaledTable(ExprId a, ExprId b) {
+  const auto table_of = [&](ExprId e) -> const Node* {
+    const auto value = values_.find(e);
+    const auto node = value == values_.end() ? nodes_.end() : nodes_.find(value->second);
     return node != nodes_.end() && node->second.op == OpKind::kEmbedding ? &node->second : nullptr;
   };
   const Node *codes = table_of(a), *scales = table_of(b);
@@ -208,48 +206,48 @@ std::optional<ValueId> TfliteGraphReader::ScaledTable(int a, int b) {
                       .WithScales(view, std::move(each))});
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndRows(tfl::BuiltinOperator op,
-                                                               const View& a, const View& b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::RowsAndRows(RowOp op, const View& a,
+                                                               const View& b) {
   const auto dims = CommonDims(a.extent, b.extent);
   if (!dims) return NotOfOurs("joins rows that are laid out differently");
   View result = a;
   result.extent.dims = *dims;
-  if (rows_[a.id].leaf == rows_[b.id].leaf) {
-    result.id = rows_.Binary(op, a.id, b.id);
+  if (rows_[a.expr].base == rows_[b.expr].base) {
+    result.expr = rows_.Apply(op, a.expr, b.expr);
     return result;
   }
-  if (op == MUL) {
-    if (const auto table = ScaledTable(a.id, b.id)) return LeafView(*table, *dims);
+  if (op == RowOp::kMul) {
+    if (const auto table = ScaledTable(a.expr, b.expr)) return LeafView(*table, *dims);
   }
-  if (op != ADD && op != SUB) return NotOfOurs("multiplies two computed values");
-  TRY(const ValueId x, ValueOf(a.id));
-  TRY(ValueId y, ValueOf(b.id));
+  if (op != RowOp::kAdd && op != RowOp::kSub) return NotOfOurs("multiplies two computed values");
+  TRY(const ValueId x, ValueOf(a.expr));
+  TRY(ValueId y, ValueOf(b.expr));
   if (builder_.type(x) != builder_.type(y)) return NotOfOurs("adds rows of different kinds");
-  if (op == SUB) {
+  if (op == RowOp::kSub) {
     const auto width = static_cast<size_t>(builder_.type(y).width);
     RowFunction minus{.kind = RowFunction::Kind::kAffine};
-    minus.weight.assign(width, -1), minus.bias.assign(width, 0);
+    minus.weight.values.assign(width, -1), minus.bias.values.assign(width, 0);
     TRY(y, Apply(minus, y));
   }
   return LeafView(AddNode(OpKind::kAdd, {x, y}), *dims);
 }
 
 // Scaling of a part of a matrix, such as one head of the queries; the mean of the tokens that are there.
-Result<TfliteGraphReader::View> TfliteGraphReader::ScaledRows(tfl::BuiltinOperator op,
-                                                              const View& a, const View& b) {
-  if (a.kind == BaseKind::kMaskedSum && b.kind == BaseKind::kMaskCount && op == DIV) {
-    TRY(const ValueId value, ValueOf(a.id));
+Result<TfliteGraphReader::View> TfliteGraphReader::ScaledRows(RowOp op, const View& a,
+                                                              const View& b) {
+  if (a.kind == BaseKind::kMaskedSum && b.kind == BaseKind::kMaskCount && op == RowOp::kDiv) {
+    TRY(const ValueId value, ValueOf(a.expr));
     const ValueId mean = AddNode(OpKind::kPool, {value}, {}, PoolAttrs{PoolKind::kMean});
     return LeafView(mean, a.extent.dims);
   }
-  if (a.kind == BaseKind::kMaskCount && (op == MAXIMUM || op == ADD)) {
+  if (a.kind == BaseKind::kMaskCount && (op == RowOp::kMax || op == RowOp::kAdd)) {
     const std::optional<double> least = Uniform(b);
     if (least && *least >= 0 && *least <= 1) return a;  // against a division by zero
   }
   return NotOfOurs("computes with a masked sum");
 }
 
-Result<TfliteGraphReader::View> TfliteGraphReader::Binary(tfl::BuiltinOperator op, View a, View b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::Binary(RowOp op, View a, View b) {
   const auto either = [&](BaseKind kind) { return a.kind == kind || b.kind == kind; };
   const bool a_constant = a.kind == BaseKind::kConstant, b_constant = b.kind == BaseKind::kConstant;
   if (a_constant && b_constant) return FoldBinary(op, a, b);
@@ -262,21 +260,21 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Binary(tfl::BuiltinOperator o
   if ((is_mask(a) || a_constant) && (is_mask(b) || b_constant)) return MaskBinary(op, a, b);
   if (is_mask(a) || is_mask(b)) {
     const View& mask = is_mask(a) ? a : b;
-    const bool plain = op == MUL && mask.kind == BaseKind::kMask && MaskOf(mask).IsPlain();
+    const bool plain = op == RowOp::kMul && mask.kind == BaseKind::kMask && MaskOf(mask).IsPlain();
     if (!plain) return NotOfOurs("mixes a mask into rows");
     TRY(View rows, Whole(is_mask(a) ? b : a));
-    TRY(const ValueId value, ValueOf(rows.id));
+    TRY(const ValueId value, ValueOf(rows.expr));
     View masked = LeafView(value, rows.extent.dims);
     masked.kind = BaseKind::kMasked;
     return masked;
   }
   // A factor leaves a part what it is.
-  if ((op == MUL && (a_constant || b_constant)) || (op == DIV && b_constant)) {
+  if ((op == RowOp::kMul && (a_constant || b_constant)) || (op == RowOp::kDiv && b_constant)) {
     View& part = a_constant ? b : a;
     const std::optional<double> factor = Uniform(a_constant ? a : b);
     const bool scalable = part.kind == BaseKind::kRows || part.kind == BaseKind::kContext;
     if (factor && *factor != 0 && scalable && !IsWhole(part)) {
-      part.scale *= op == MUL ? *factor : 1 / *factor;
+      part.scale *= op == RowOp::kMul ? *factor : 1 / *factor;
       return part;
     }
   }
@@ -368,8 +366,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadReduce(const TfliteOp& op
       x.kind = BaseKind::kMaskedSum;
       return drop(std::move(x));
     }
-    if (x.kind == BaseKind::kRows && op.code == MEAN && rows_[x.id].width > 1) {
-      TRY(const ValueId value, ValueOf(x.id));
+    if (x.kind == BaseKind::kRows && op.code == MEAN && rows_[x.expr].width > 1) {
+      TRY(const ValueId value, ValueOf(x.expr));
       pools_unmasked_ = true;
       const ValueId mean = AddNode(OpKind::kPool, {value}, {}, PoolAttrs{PoolKind::kMean});
       return LeafView(mean, drop(std::move(x)).extent.dims);
@@ -384,19 +382,19 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadReduce(const TfliteOp& op
     if (atom.stride[0] != 0) return NotOfOurs("reduces tokens and columns at once");
     columns *= atom.size;
   }
-  if (x.kind != BaseKind::kRows || columns != rows_[x.id].width) {
+  if (x.kind != BaseKind::kRows || columns != rows_[x.expr].width) {
     return NotOfOurs("reduces a part of the columns");
   }
   // A norm's input is a value of its own where it is a function that we know.
-  if (rows_[x.id].kind != RowFunctions::Kind::kLeaf && !rows_[x.id].value) {
-    TRY_VOID(Spend(rows_[rows_[x.id].leaf].width * 256));
-    const std::vector<int> cuts = rows_.Cuts(x.id);
-    if (!cuts.empty() && rows_.Recognise(x.id, cuts.front())) {
-      TRY(const ValueId value, ValueOf(x.id));
+  const std::vector<ExprId> cuts = rows_.Cuts(x.expr);
+  if (!cuts.empty() && !values_.contains(x.expr)) {
+    TRY(const auto function, FunctionOf(x.expr, cuts.front()));
+    if (function) {
+      TRY(const ValueId value, ValueOf(x.expr));
       (void)value;
     }
   }
-  x.id = rows_.Reduce(op.code, x.id);
+  x.expr = rows_.Apply(op.code == MEAN ? RowOp::kMean : RowOp::kSum, x.expr);
   return drop(std::move(x));
 }
 
@@ -423,7 +421,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadSelect(const TfliteOp& op
       !(*hidden <= kMaskedScore)) {
     return NotOfOurs("chooses between computed values");
   }
-  return ScoresBinary(ADD, scores, NewMask(condition, {0, -INFINITY, mask.skip_id}));
+  return ScoresBinary(RowOp::kAdd, scores, NewMask(condition, {0, -INFINITY, mask.skip_id}));
 }
 
 Result<TfliteGraphReader::View> TfliteGraphReader::ReadSoftmax(const TfliteOp& op) {
@@ -433,9 +431,9 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadSoftmax(const TfliteOp& o
   if (const auto* options = op.options<tfl::SoftmaxOptions>()) beta = options->beta();
   if (x.kind != BaseKind::kScores) {
     TRY(View rows, Whole(x));
-    const bool columns = SizeOf(rows.extent.dims.back()) == rows_[rows.id].width;
+    const bool columns = SizeOf(rows.extent.dims.back()) == rows_[rows.expr].width;
     if (!columns || beta != 1) return NotOfOurs("is a softmax over something else than columns");
-    TRY(const ValueId value, ValueOf(rows.id));
+    TRY(const ValueId value, ValueOf(rows.expr));
     View softmax = LeafView(value, rows.extent.dims);
     softmax.kind = BaseKind::kSoftmax;
     return softmax;

@@ -41,7 +41,7 @@ bool IsErf(const TfliteOp& op) {
 bool IsKnown(const TfliteOp& op) {
   if (op.code == CUSTOM) return IsErf(op);
   return IsIn(op.code, kLayoutOps) || IsIn(op.code, kSameOps) || IsIn(op.code, kReduceOps) ||
-         IsIn(op.code, kOtherOps) || UnaryValue(op.code, 0, 0) || BinaryValue(op.code, 0, 1);
+         IsIn(op.code, kOtherOps) || RowOpOf(op.code);
 }
 
 }  // namespace
@@ -265,13 +265,13 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Activated(const TfliteOp& op,
     case tfl::ActivationFunctionType::NONE:
       return view;
     case tfl::ActivationFunctionType::RELU:
-      return Unary(RELU, std::move(view), 0);
+      return Unary(RowOp::kRelu, std::move(view), 0);
     case tfl::ActivationFunctionType::RELU6:
-      return Unary(RELU6, std::move(view), 0);
+      return Unary(RowOp::kRelu6, std::move(view), 0);
     case tfl::ActivationFunctionType::RELU_N1_TO_1:
-      return Unary(RELU_N1_TO_1, std::move(view), 0);
+      return Unary(RowOp::kReluN1To1, std::move(view), 0);
     case tfl::ActivationFunctionType::TANH:
-      return Unary(TANH, std::move(view), 0);
+      return Unary(RowOp::kTanh, std::move(view), 0);
     default:
       return Unsupported("its fused activation is not one that import reads");
   }
@@ -294,12 +294,12 @@ Result<std::vector<TfliteGraphReader::View>> TfliteGraphReader::ReadOp(const Tfl
     TRY(view, ReadCumsum(op));
   } else if (op.code == SOFTMAX || op.code == LOG_SOFTMAX) {
     TRY(view, ReadSoftmax(op));
-  } else if (UnaryValue(op.code, 0, 0) || op.code == L2_NORMALIZATION) {
+  } else if (op.code == L2_NORMALIZATION || Operands(*RowOpOf(op.code)) == 1) {
     TRY(view, ReadUnary(op));
   } else {
     TRY(const View a, In(op, 0));
     TRY(const View b, In(op, 1));
-    TRY(view, Binary(op.code, a, b));
+    TRY(view, Binary(*RowOpOf(op.code), a, b));
   }
   TRY(view, Activated(op, std::move(view)));
   return std::vector<View>{std::move(view)};

@@ -22,7 +22,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Concatenate(std::vector<View>
   for (const View& part : parts) {
     extents.push_back(part.extent);
     alike = alike && part.kind == parts[0].kind && part.id == parts[0].id &&
-            part.scale == parts[0].scale && part.kind != BaseKind::kShifted;
+            part.expr == parts[0].expr && part.scale == parts[0].scale &&
+            part.kind != BaseKind::kShifted;
     constant = constant && part.kind == BaseKind::kConstant;
   }
   if (alike) {
@@ -68,9 +69,9 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ConcatenateRows(const std::ve
   for (const View& part : parts) {
     if (part.kind == BaseKind::kShifted) {
       View view = part;
-      const auto [expression, shift] = shifted_[static_cast<size_t>(part.id)];
-      view.kind = BaseKind::kRows, view.id = expression;
-      shifts.push_back(shift + std::exchange(view.extent.offset[0], 0));
+      view.kind = BaseKind::kRows;
+      shifts.push_back(shifts_[static_cast<size_t>(part.id)] +
+                       std::exchange(view.extent.offset[0], 0));
       if (!IsWhole(view)) return Unsupported("it joins a part of a padded sequence");
       rows.push_back(view);
     } else {
@@ -87,10 +88,10 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ConcatenateRows(const std::ve
   if (shifted) {
     bool same = sorted == std::vector<int64_t>{-1, 0, 1};
     for (const View& view : rows) {
-      same = same && view.id == rows[0].id && view.extent == rows[0].extent && IsWhole(view);
+      same = same && view.expr == rows[0].expr && view.extent == rows[0].extent && IsWhole(view);
     }
     if (!same) return Unsupported("it joins shifted sequences other than a token's two neighbours");
-    TRY(const ValueId value, ValueOf(rows[0].id));
+    TRY(const ValueId value, ValueOf(rows[0].expr));
     const int64_t width = builder_.type(value).width;
     const ValueId trigram = AddNode(OpKind::kTrigram, {value});
     // The operation has the next token first.
@@ -107,7 +108,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ConcatenateRows(const std::ve
   std::vector<Extent> extents;
   int64_t at = 0;
   for (const View& view : rows) {
-    TRY(const ValueId value, ValueOf(view.id));
+    TRY(const ValueId value, ValueOf(view.expr));
     Extent placed = view.extent;
     placed.offset = {view.extent.offset[0], at, 0, 0};
     Extent flat = view.extent;

@@ -186,8 +186,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadPad(const TfliteOp& op) {
   shifted.extent.offset[0] = 0;
   shifted.extent.dims[dim] = {{atoms[0].size + before + after, one_token}};
   shifted.kind = BaseKind::kShifted;
-  shifted.id = static_cast<int>(shifted_.size());
-  shifted_.emplace_back(rows.id, shift);
+  shifted.id = static_cast<int>(shifts_.size());
+  shifts_.push_back(shift);
   return shifted;
 }
 

@@ -10,11 +10,6 @@ namespace {
 constexpr std::string_view kLogits = "logits", kHidden = "last_hidden_state",
                            kPooled = "pooler_output";
 
-bool IsScored(const RowFunctions::Node& node) {
-  return !node.value && node.kind == RowFunctions::Kind::kUnary &&
-         node.op == tfl::BuiltinOperator::LOGISTIC;
-}
-
 }  // namespace
 
 // What a softmax or a sigmoid at the end stands on.
@@ -22,18 +17,17 @@ Result<ValueId> TfliteGraphReader::LogitsOf(const View& view) {
   if (view.kind == BaseKind::kSoftmax) {
     result_.task = Task::kSingleLabel;
     result_.task_is_stated = true;
-    return ValueOf(view.id);
+    return ValueOf(view.expr);
   }
   TRY(const View rows, Whole(view));
   const Atoms all = AllAtoms(rows.extent);
   const bool in_order =
-      all.empty() || all.back().stride == Coordinates{0, 1, 0, 0} || rows_[rows.id].width == 1;
+      all.empty() || all.back().stride == Coordinates{0, 1, 0, 0} || rows_[rows.expr].width == 1;
   if (!in_order) return Unsupported("an output has its columns in another order than they come");
-  const RowFunctions::Node& node = rows_[rows.id];
-  if (!IsScored(node)) return ValueOf(rows.id);
+  if (!IsScored(rows.expr)) return ValueOf(rows.expr);
   result_.task = Task::kMultiLabel;
   result_.task_is_stated = true;
-  return ValueOf(node.a);
+  return ValueOf(rows_[rows.expr].a);
 }
 
 // Two outputs with a number per token: where an answer starts and ends.
@@ -52,7 +46,7 @@ Status TfliteGraphReader::ReadAnswers(const View& first, const View& second) {
     if (!IsTokens(AllAtoms(rows.extent)) || rows.extent.offset[0] != 0 || rows.scale != 1) {
       return Unsupported("its two outputs are not logits of an answer's start and end");
     }
-    TRY(const ValueId value, ValueOf(rows.id));
+    TRY(const ValueId value, ValueOf(rows.expr));
     columns.push_back({value, {rows.extent.offset[1]}});
   }
   if (columns[0].first == columns[1].first) {
@@ -113,8 +107,7 @@ Status TfliteGraphReader::ReadOutputs() {
   std::vector<size_t> scored;
   for (size_t i = 0; i < views.size(); ++i) {
     const View& view = views[i];
-    if (view.kind == BaseKind::kSoftmax ||
-        (view.kind == BaseKind::kRows && IsScored(rows_[view.id]))) {
+    if (view.kind == BaseKind::kSoftmax || (view.kind == BaseKind::kRows && IsScored(view.expr))) {
       scored.push_back(i);
     }
   }

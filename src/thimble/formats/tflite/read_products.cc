@@ -50,7 +50,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::LinearOf(const View& x, const
     if (rows.scale != 1) {
       TRY(rows, Whole(rows));
     }
-    TRY(const ValueId value, ValueOf(rows.id));
+    TRY(const ValueId value, ValueOf(rows.expr));
     const ValueType type = builder_.type(value);
     per_token = type.rows == Rows::kTokens;
     // The last dimensions are columns, in any order and not all of them; zeros stand for the others.
@@ -217,8 +217,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ScoresOf(const View& a, const
   }
   if (!fits) return NotAttention();
   Scores scores{.q_depth = a_depth, .k_depth = b_depth, .scale = a.scale * b.scale};
-  TRY(scores.q, ValueOf(a.id));
-  TRY(scores.k, ValueOf(b.id));
+  TRY(scores.q, ValueOf(a.expr));
+  TRY(scores.k, ValueOf(b.expr));
   View view{.kind = BaseKind::kScores};
   const auto known = std::find(scores_.begin(), scores_.end(), scores);
   view.id = static_cast<int>(known - scores_.begin());
@@ -254,7 +254,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ContextOf(const View& a, cons
     atom.stride = {0, 0, 0, atom.stride[1]};
   }
   Context context{.scores = weights.id};
-  TRY(context.v, ValueOf(values.id));
+  TRY(context.v, ValueOf(values.expr));
   View view{.kind = BaseKind::kContext, .scale = values.scale};
   const auto known = std::find(contexts_.begin(), contexts_.end(), context);
   view.id = static_cast<int>(known - contexts_.begin());

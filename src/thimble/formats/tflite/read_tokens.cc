@@ -7,8 +7,6 @@
 
 namespace thimble {
 
-using enum tfl::BuiltinOperator;
-
 // --- Masks
 
 TfliteGraphReader::View TfliteGraphReader::NewMask(View like, MaskValues values) {
@@ -19,8 +17,8 @@ TfliteGraphReader::View TfliteGraphReader::NewMask(View like, MaskValues values)
 }
 
 // A mask and a number, a mask and a mask, ids and the number of a padding token.
-Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperator op,
-                                                              const View& a, const View& b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(RowOp op, const View& a,
+                                                              const View& b) {
   const auto is_mask = [](const View& v) {
     return v.kind == BaseKind::kMask || v.kind == BaseKind::kIds;
   };
@@ -28,7 +26,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperat
   MaskValues values;
   View result = mask;
   if (is_mask(a) && is_mask(b)) {
-    if (op == SUB && a.kind == BaseKind::kIds && b.kind == BaseKind::kIds && a.id == b.id &&
+    if (op == RowOp::kSub && a.kind == BaseKind::kIds && b.kind == BaseKind::kIds && a.id == b.id &&
         a.extent == b.extent) {
       TRY(const View zero, FromValues({}, {0}, true));
       return Broadcast(zero, ShapeOf(a.extent));
@@ -37,12 +35,12 @@ Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperat
     const auto dims = CommonDims(a.extent, b.extent);
     const MaskValues x = MaskOf(a), y = MaskOf(b);
     // The mask of a pair of tokens: what counts is the key's.
-    const bool both =
-        (op == MUL || op == LOGICAL_AND || op == MINIMUM) && x.IsPlain() && y.IsPlain();
+    const bool both = (op == RowOp::kMul || op == RowOp::kLogicalAnd || op == RowOp::kMin) &&
+                      x.IsPlain() && y.IsPlain();
     if (!dims || (!both && AllAtoms(a.extent) != AllAtoms(b.extent))) {
       return NotOfOurs("joins masks");
     }
-    values = {*BinaryValue(op, x.present, y.present), *BinaryValue(op, x.absent, y.absent),
+    values = {Compute(op, x.present, y.present), Compute(op, x.absent, y.absent),
               x.skip_id == y.skip_id ? x.skip_id : -1};
     result.extent.dims = *dims;
   } else {
@@ -50,20 +48,20 @@ Result<TfliteGraphReader::View> TfliteGraphReader::MaskBinary(tfl::BuiltinOperat
     const std::optional<double> number = Uniform(constant);
     if (!number) return NotOfOurs("changes a mask or ids by more than one number");
     const auto value = [&](double x) {
-      return is_mask(a) ? *BinaryValue(op, x, *number) : *BinaryValue(op, *number, x);
+      return is_mask(a) ? Compute(op, x, *number) : Compute(op, *number, x);
     };
     if (mask.kind == BaseKind::kIds && roles_[static_cast<size_t>(mask.id)] != kInputIds) {
       return NotOfOurs("computes with token types");
     }
     if (mask.kind == BaseKind::kIds) {
       // Padding is the token compared with, or 0 where ids are compared by size.
-      const bool equality = op == EQUAL || op == NOT_EQUAL;
+      const bool equality = op == RowOp::kEqual || op == RowOp::kNotEqual;
       const double padding = equality ? *number : 0;
       if (!(padding >= 0 && padding <= INT32_MAX))
         return NotOfOurs("compares ids with what is none");
       values = {value(padding + 1), value(padding), static_cast<int64_t>(padding)};
-      if ((!equality && value(1e6) != value(1)) || op == ADD || op == SUB || op == MUL ||
-          op == DIV) {
+      if ((!equality && value(1e6) != value(1)) || op == RowOp::kAdd || op == RowOp::kSub ||
+          op == RowOp::kMul || op == RowOp::kDiv) {
         return NotOfOurs("computes with ids");
       }
     } else {
@@ -122,8 +120,8 @@ Result<TfliteGraphReader::View> TfliteGraphReader::ReadCumsum(const TfliteOp& op
 }
 
 // Positions and a number are positions; the count times its mask leaves 0 where a token is skipped.
-Result<TfliteGraphReader::View> TfliteGraphReader::PositionsBinary(tfl::BuiltinOperator op,
-                                                                   const View& a, const View& b) {
+Result<TfliteGraphReader::View> TfliteGraphReader::PositionsBinary(RowOp op, const View& a,
+                                                                   const View& b) {
   const bool first = a.kind == BaseKind::kPositions;
   View result = first ? a : b;
   const View& other = first ? b : a;
@@ -132,14 +130,14 @@ Result<TfliteGraphReader::View> TfliteGraphReader::PositionsBinary(tfl::BuiltinO
   const std::optional<double> number = Uniform(other);
   const auto shape = BroadcastShape(ShapeOf(a.extent), ShapeOf(b.extent));
   if (!shape) return InvalidData("its inputs differ in shape");
-  if (number && (op == ADD || (op == SUB && first))) {
+  if (number && (op == RowOp::kAdd || (op == RowOp::kSub && first))) {
     constexpr double kMost = 1 << 20;
     if (!(std::abs(*number) <= kMost) || *number != std::floor(*number) ||
         std::abs(static_cast<double>(attrs.offset)) > kMost) {
       return InvalidData("it moves positions by an absurd number");
     }
-    attrs.offset += static_cast<int64_t>(op == ADD ? *number : -*number);
-  } else if (op == MUL && other.kind == BaseKind::kMask && MaskOf(other).IsPlain() &&
+    attrs.offset += static_cast<int64_t>(op == RowOp::kAdd ? *number : -*number);
+  } else if (op == RowOp::kMul && other.kind == BaseKind::kMask && MaskOf(other).IsPlain() &&
              MaskOf(other).skip_id == attrs.skip_id && attrs.offset == 1 &&
              AllAtoms(other.extent) == AllAtoms(result.extent)) {
     positions.skips = true;
@@ -176,7 +174,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::AddPositions(const View& rows
                                                                 const View& constant,
                                                                 const std::vector<double>& table,
                                                                 double sign) {
-  TRY(const ValueId value, ValueOf(rows.id));
+  TRY(const ValueId value, ValueOf(rows.expr));
   const int64_t width = builder_.type(value).width;
   Tensor weight;
   if (open_ && sign == 1) {

@@ -6,10 +6,10 @@
 namespace thimble {
 namespace {
 
-// Longer chains between two values are no function of a transformer's.
-constexpr size_t kMostCuts = 64;
-
-Shape WidthShape(size_t width) { return {static_cast<int64_t>(width)}; }
+Tensor Floats(const RowFunction::Vector& vector) {
+  const std::vector<float> floats(vector.values.begin(), vector.values.end());
+  return Tensor::FromFloats({static_cast<int64_t>(floats.size())}, floats);
+}
 
 }  // namespace
 
@@ -34,8 +34,11 @@ ValueId TfliteGraphReader::AddNode(OpKind op, std::vector<ValueId> inputs,
 }
 
 TfliteGraphReader::View TfliteGraphReader::LeafView(ValueId value, std::vector<Atoms> dims) {
-  if (!leaves_.contains(value)) leaves_[value] = rows_.Leaf(value, builder_.type(value));
-  View view{.kind = BaseKind::kRows, .id = leaves_[value]};
+  if (!leaves_.contains(value)) {
+    leaves_[value] = rows_.Base(builder_.type(value).width);
+    values_[leaves_[value]] = value;
+  }
+  View view{.kind = BaseKind::kRows, .expr = leaves_[value]};
   view.extent.dims = std::move(dims);
   return view;
 }
@@ -44,10 +47,7 @@ TfliteGraphReader::View TfliteGraphReader::LeafView(ValueId value, std::vector<A
 
 Result<ValueId> TfliteGraphReader::Apply(const RowFunction& f, ValueId x) {
   const auto norm = [&](OpKind op, Attributes attrs) {
-    return AddNode(op, {x},
-                   {Tensor::FromFloats(WidthShape(f.weight.size()), f.weight),
-                    Tensor::FromFloats(WidthShape(f.bias.size()), f.bias)},
-                   attrs);
+    return AddNode(op, {x}, {Floats(f.weight), Floats(f.bias)}, attrs);
   };
   ValueId y = x;
   switch (f.kind) {
@@ -70,31 +70,31 @@ Result<ValueId> TfliteGraphReader::Apply(const RowFunction& f, ValueId x) {
   return y;
 }
 
-Result<ValueId> TfliteGraphReader::ValueOf(int expression) {
-  if (rows_[expression].value) return *rows_[expression].value;
-  const std::vector<int> cuts = rows_.Cuts(expression);
-  if (cuts.size() > kMostCuts) return Unsupported("what it takes is too long a chain of functions");
-  TRY_VOID(Spend(rows_[rows_[expression].leaf].width * 1024));
+Result<std::optional<RowFunction>> TfliteGraphReader::FunctionOf(ExprId e, ExprId from) {
+  TRY_VOID(Spend(rows_[from].width * 1024));
+  return Recognise(rows_, e, from);
+}
+
+Result<ValueId> TfliteGraphReader::ValueOf(ExprId e) {
+  if (const auto known = values_.find(e); known != values_.end()) return known->second;
+  const std::vector<ExprId> cuts = rows_.Cuts(e);
+  if (cuts.empty()) return Unsupported("what it takes is too long a chain of functions");
   // From the value as far back as possible, so that a function in pieces is seen as a whole.
-  for (const int cut : cuts) {
-    const auto function = rows_.Recognise(expression, cut);
+  for (const ExprId cut : cuts) {
+    TRY(const auto function, FunctionOf(e, cut));
     if (!function) continue;
     TRY(const ValueId x, ValueOf(cut));
     TRY(const ValueId y, Apply(*function, x));
-    rows_.SetValue(expression, y);
-    return y;
+    return values_[e] = y;
   }
-  const RowFunctions::Node node = rows_[expression];
-  const bool adds = node.kind == RowFunctions::Kind::kBinary &&
-                    node.op == tfl::BuiltinOperator::ADD && rows_[node.a].width == node.width &&
-                    rows_[node.b].width == node.width && rows_[node.a].leaf >= 0 &&
-                    rows_[node.b].leaf >= 0;
-  if (adds) {
-    TRY(const ValueId a, ValueOf(node.a));
-    TRY(const ValueId b, ValueOf(node.b));
-    const ValueId sum = AddNode(OpKind::kAdd, {a, b});
-    rows_.SetValue(expression, sum);
-    return sum;
+  const RowExpressions::Piece sum = rows_[e];
+  const auto is_summand = [&](ExprId operand) {
+    return rows_[operand].width == sum.width && rows_[operand].base != kNoExpr;
+  };
+  if (sum.op == RowOp::kAdd && is_summand(sum.a) && is_summand(sum.b)) {
+    TRY(const ValueId a, ValueOf(sum.a));
+    TRY(const ValueId b, ValueOf(sum.b));
+    return values_[e] = AddNode(OpKind::kAdd, {a, b});
   }
   return Unsupported(
       "what it takes is a function of a row that is neither a norm nor an activation known here");
@@ -106,7 +106,6 @@ bool TfliteGraphReader::IsWhole(const View& view) const {
   if (view.kind != BaseKind::kRows || view.scale != 1 || view.extent.offset != Coordinates{}) {
     return false;
   }
-  const RowFunctions::Node& node = rows_[view.id];
   bool tokens = false;
   std::vector<Atom> columns;
   for (const Atom& atom : AllAtoms(view.extent)) {
@@ -117,7 +116,7 @@ bool TfliteGraphReader::IsWhole(const View& view) const {
       columns.push_back(atom);
     }
   }
-  if (tokens != (node.rows == Rows::kTokens)) return false;
+  if (tokens != (RowsOf(view.expr) == Rows::kTokens)) return false;
   std::sort(columns.begin(), columns.end(),
             [](const Atom& a, const Atom& b) { return a.stride[1] < b.stride[1]; });
   int64_t next = 1;
@@ -125,7 +124,7 @@ bool TfliteGraphReader::IsWhole(const View& view) const {
     if (atom.stride[1] != next) return false;
     next *= atom.size;
   }
-  return next == node.width;
+  return next == rows_[view.expr].width;
 }
 
 Result<TfliteGraphReader::View> TfliteGraphReader::AsRows(const View& view) {
@@ -161,7 +160,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::AsRows(const View& view) {
 
 // The first token of each sequence as a row of its own, where a view is of that token alone.
 Result<TfliteGraphReader::View> TfliteGraphReader::Narrowed(const View& view) {
-  if (rows_[view.id].rows != Rows::kTokens) return view;
+  if (RowsOf(view.expr) != Rows::kTokens) return view;
   for (const Atom& atom : AllAtoms(view.extent)) {
     if (atom.stride[0] != 0) return view;
   }
@@ -169,7 +168,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Narrowed(const View& view) {
     return Unsupported("it takes token " + std::to_string(view.extent.offset[0]) +
                        "; a sequence is represented by its first one");
   }
-  TRY(const ValueId value, ValueOf(view.id));
+  TRY(const ValueId value, ValueOf(view.expr));
   TRY(const ValueId first, FirstTokens(value));
   View row = LeafView(first, view.extent.dims);
   row.extent.offset = view.extent.offset;
@@ -187,21 +186,16 @@ Result<ValueId> TfliteGraphReader::FirstTokens(ValueId value) {
 
 Result<TfliteGraphReader::View> TfliteGraphReader::StripScale(View view) {
   while (true) {
-    const RowFunctions::Node& node = rows_[view.id];
-    if (node.value || node.kind != RowFunctions::Kind::kBinary) return view;
-    const bool mul = node.op == tfl::BuiltinOperator::MUL,
-               div = node.op == tfl::BuiltinOperator::DIV;
-    const auto number = [&](int child) -> std::optional<double> {
-      const RowFunctions::Node& n = rows_[child];
-      if (n.kind != RowFunctions::Kind::kConstant || n.values.size() != 1) return std::nullopt;
-      return n.values[0];
-    };
-    if (mul && number(node.a)) {
-      view.scale *= *number(node.a);
-      view.id = node.b;
-    } else if ((mul || div) && number(node.b)) {
-      view.scale *= mul ? *number(node.b) : 1 / *number(node.b);
-      view.id = node.a;
+    const RowExpressions::Piece& piece = rows_[view.expr];
+    const bool mul = piece.op == RowOp::kMul, div = piece.op == RowOp::kDiv;
+    if (values_.contains(view.expr) || (!mul && !div)) return view;
+    const std::optional<double> first = rows_.NumberOf(piece.a), second = rows_.NumberOf(piece.b);
+    if (mul && first) {
+      view.scale *= *first;
+      view.expr = piece.b;
+    } else if (second) {
+      view.scale *= mul ? *second : 1 / *second;
+      view.expr = piece.a;
     } else {
       return view;
     }
@@ -232,7 +226,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Whole(const View& view) {
     for (const Atoms& atoms : columns.dims) count *= SizeOf(atoms);
     TRY_VOID(Spend(count));
     ForEachElement(columns, [&](const Coordinates& at) { indices.push_back(at[1]); });
-    TRY(const ValueId value, ValueOf(rows.id));
+    TRY(const ValueId value, ValueOf(rows.expr));
     TRY(const ValueId part, GatherColumns({{value, indices}}));
     int64_t stride = 1;
     std::vector<Atoms> dims = rows.extent.dims;
@@ -246,7 +240,7 @@ Result<TfliteGraphReader::View> TfliteGraphReader::Whole(const View& view) {
     rows = LeafView(part, std::move(dims));
   }
   if (scale != 1) {
-    rows.id = rows_.Binary(tfl::BuiltinOperator::MUL, rows.id, rows_.Constant({scale}));
+    rows.expr = rows_.Apply(RowOp::kMul, rows.expr, rows_.Constant({scale}));
   }
   return rows;
 }
