@@ -131,13 +131,13 @@ Weight OnnxGraphReader::VectorWeight(const RowFunction::Vector& vector,
 Result<ExprId> OnnxGraphReader::EmitFunction(const RowFunction& function, ExprId x,
                                              const std::string& name) {
   TRY(const ExprId input, Emit(x, name));
-  const auto emit = [&](OpKind op, Attributes attrs) {
+  const auto emit = [&](OpKind op, const Attributes& attrs) {
     std::vector<Weight> weights;
     if (!function.weight.values.empty()) {
       weights = {VectorWeight(function.weight, name + ".weight"),
                  VectorWeight(function.bias, name + ".bias")};
     }
-    return NewBase(AddNode(op, name, {BaseOf(input).id}, std::move(weights), std::move(attrs)), op);
+    return NewBase(AddNode(op, name, {BaseOf(input).id}, std::move(weights), attrs), op);
   };
   switch (function.kind) {
     case RowFunction::Kind::kIdentity:

@@ -30,15 +30,13 @@ double At(std::span<const double> row, size_t column) {
 }  // namespace
 
 int Operands(RowOp op) {
-  switch (op) {
-#define ROW_OP(enumerator, operands, value) \
-  case RowOp::enumerator:                   \
-    return operands;
+  constexpr int kOperands[] = {
+#define ROW_OP(enumerator, operands, value) operands,
 #include "thimble/formats/rows/row_ops.inc"
 #undef ROW_OP
-    default:
-      return 0;
-  }
+  };
+  return op <= RowOp::kNorm ? 0
+                            : kOperands[static_cast<int>(op) - static_cast<int>(RowOp::kNorm) - 1];
 }
 
 double Compute(RowOp op, double x, double y, double p) {

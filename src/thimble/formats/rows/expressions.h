@@ -21,6 +21,7 @@ enum class RowOp : uint8_t {
   kMean,
   kSum,
   kNorm,  // square root of the sum of squares
+// Of the numbers in each column one number:
 #define ROW_OP(enumerator, operands, value) enumerator,
 #include "thimble/formats/rows/row_ops.inc"
 #undef ROW_OP

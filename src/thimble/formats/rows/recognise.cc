@@ -190,8 +190,9 @@ class Recogniser {
 
   // What is added to the variance, from how much rows shrink that have little of it.
   std::optional<double> Epsilon(const RowFunction& norm) const {
-    for (double size = 1; size > 1e-20; size /= 10) {
-      const Row x = SampleRow(width_, 3, size), y = At(x), unit = Normalized(x, 0);
+    for (int exponent = 0; exponent > -20; --exponent) {
+      const Row x = SampleRow(width_, 3, std::pow(10.0, exponent)), y = At(x),
+                unit = Normalized(x, 0);
       double product = 0, square = 0;
       for (size_t i = 0; i < width_; ++i) {
         const double full = norm.weight.values[i] * unit[i];
