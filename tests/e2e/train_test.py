@@ -141,6 +141,13 @@ class Train(TrainingCase):
                          "-o", self.model, "--epochs", "1")
         self.assertEqual(self.inspect(self.model)["task"], "masked_lm")
 
+    def test_a_model_keeps_accents_where_asked(self):
+        self.vocab.write_text(self.vocab.read_text() + "thé\n")
+        for more, pieces in ((["--keep-accents"], "thé"), ([], "[UNK]")):
+            self.run_quietly(*self.call("--max-steps", 1, *more))
+            line = self.succeed("tokenize", "--tokenizer", self.model, stdin="THÉ\n")
+            self.assertEqual(line.split(), ["[CLS]", pieces, "[SEP]"])
+
     def test_bad_rows_are_counted_or_stop_the_run(self):
         with self.train.open("a") as file:
             file.write("only one column\n")

@@ -38,19 +38,11 @@ class Vocab(support.TestCase):
         self.assertIn("##é", self.pieces())
 
     def test_keep_accents(self):
-        """Small letters with their accents, in the vocabulary and in what is trained with it."""
         self.succeed("vocab", self.corpus, "-o", self.out, "--size", "40", "--keep-accents")
         self.assertIn("##é", self.pieces())
         self.assertNotIn("T", self.pieces())
-        line = self.succeed("tokenize", "--vocab", self.out, "--keep-accents", stdin="THÉ\n")
-        self.assertIn("é", line)
+        self.assertIn("é", self.succeed("tokenize", "--vocab", self.out, "--keep-accents", stdin="THÉ\n"))
         self.assertNotIn("é", self.succeed("tokenize", "--vocab", self.out, stdin="THÉ\n"))
-        data, model = self.folder / "data.tsv", self.folder / "model.thimble"
-        data.write_text("text\tlabel\nthé\ttea\nthe\tarticle\n")
-        trained = support.run("train", "--model", "bert-tiny", "--vocab", self.out, "--keep-accents", "--train", data, "-o",
-                              model, "--max-steps", 1)
-        self.assertEqual(trained.returncode, 0, trained.stderr)
-        self.assertEqual(self.succeed("tokenize", "--tokenizer", model, stdin="THÉ\n"), line)
 
     def test_texts_of_data_sets(self):
         data = self.folder / "data.tsv"
