@@ -20,7 +20,7 @@ struct StartOptions {
   std::vector<std::string> overrides;  // key=value for presets and configurations
   std::string vocabulary;              // a vocab.txt; replaces the tokenizer of a preset only
   bool cased = false;                  // with `vocabulary`: keep case and accents
-  bool keep_accents = false;           // with `vocabulary`: keep accents and other marks alone
+  bool keep_accents = false;  // with `vocabulary`: lower-case, but keep accents and other marks
   // Weights to inherit for presets and configurations: a .thimble file or a Hugging Face directory.
   std::string inherit;
   std::vector<int> layers;  // which of its layers; empty: spread evenly

@@ -6,8 +6,6 @@
 
 namespace thimble {
 
-using enum tfl::BuiltinOperator;
-
 Result<TfliteGraphReader::View> TfliteGraphReader::Lookup(const View& ids, const View& table) {
   if (ids.kind != BaseKind::kIds && ids.kind != BaseKind::kPositions) {
     return Unsupported("its indices are neither constant nor ids nor positions");
