@@ -1,7 +1,7 @@
 // Products of quantized rows with int8 panels where instructions multiply 16 bits and nothing narrower (WebAssembly).
 //
-// Bytes are widened beforehand: a panel once for all rows of a block, a row once for each panel, so that between two
-// products there are only loads. Inputs are taken in stretches whose widened panel stays in the first-level cache; sums
+// Bytes are widened beforehand: a block of rows once for all panels, a panel once for all rows of a block, so that between
+// two products there are only loads. Inputs are taken in stretches whose widened panel stays in the first-level cache; sums
 // wait in memory in between.
 #if defined(THIMBLE_RUNTIME_KERNELS_GEMM_INT8_WIDENED_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THIMBLE_RUNTIME_KERNELS_GEMM_INT8_WIDENED_INL_H_
@@ -22,6 +22,8 @@ namespace HWY_NAMESPACE {
 
 inline constexpr size_t kWidenedInputs = 512;  // of a stretch
 inline constexpr size_t kWidenedTileRows = 2;  // 8 registers of sums; 15 are to be had
+inline constexpr size_t kWidenedRowStep = 16;
+inline constexpr size_t kWidenedBlock = 64 * 1024;  // inputs of all rows of a block
 inline constexpr size_t kWidenedLeastRows =
     6;  // below, widening costs more than it saves (docs/int8.md)
 
@@ -44,17 +46,18 @@ HWY_INLINE void WidenPanel(const int8_t* HWY_RESTRICT panel, size_t inputs,
 // Rows are zero up to a multiple of kInputBlock.
 HWY_INLINE void WidenRow(const int8_t* HWY_RESTRICT row, size_t inputs,
                          int16_t* HWY_RESTRICT widened) {
-  for (size_t k = 0; k < inputs; k += 16) {
+  for (size_t k = 0; k < inputs; k += kWidenedRowStep) {
     const v128_t bytes = wasm_v128_load(row + k);
     wasm_v128_store(widened + k, wasm_i16x8_extend_low_i8x16(bytes));
     wasm_v128_store(widened + k + 8, wasm_i16x8_extend_high_i8x16(bytes));
   }
 }
 
-// sums[kRows][16] = or += rows[kRows][kWidenedInputs] * panel.
+// sums[kRows][16] = or += rows[kRows][inputs] * panel.
 template <size_t kRows>
-HWY_INLINE void SumWidened(const int16_t* HWY_RESTRICT rows, const int16_t* HWY_RESTRICT panel,
-                           size_t inputs, bool add, int32_t* HWY_RESTRICT sums) {
+HWY_INLINE void SumWidened(const int16_t* HWY_RESTRICT rows, size_t stride,
+                           const int16_t* HWY_RESTRICT panel, size_t inputs, bool add,
+                           int32_t* HWY_RESTRICT sums) {
   constexpr size_t kColumns = kPanelWidth / 4;
   v128_t tile[kRows][kColumns];
   THIMBLE_UNROLL
@@ -67,7 +70,7 @@ HWY_INLINE void SumWidened(const int16_t* HWY_RESTRICT rows, const int16_t* HWY_
   for (const int16_t* end = rows + inputs; rows != end; rows += 2) {
     THIMBLE_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
-      const v128_t pair = wasm_v128_load32_splat(rows + r * kWidenedInputs);
+      const v128_t pair = wasm_v128_load32_splat(rows + r * stride);
       THIMBLE_UNROLL
       for (size_t c = 0; c < kColumns; ++c) {
         const v128_t weights = wasm_v128_load(panel + 8 * c);
@@ -85,38 +88,40 @@ HWY_INLINE void SumWidened(const int16_t* HWY_RESTRICT rows, const int16_t* HWY_
   }
 }
 
-// The block's `rows` at `a` times one panel.
-inline void MultiplyWidened(const LinearInt8Args& args, const int8_t* a, size_t rows,
+// sums[rows][16] = a block of widened rows[rows][inputs] * panel.
+inline void MultiplyWidened(const int16_t* wide_rows, size_t stride, size_t rows, size_t inputs,
                             const int8_t* panel, int32_t* sums) {
   alignas(64) int16_t wide_panel[kWidenedInputs * kPanelWidth];
-  alignas(64) int16_t wide_rows[kWidenedTileRows * kWidenedInputs];
-  const size_t all = RoundUp(args.inputs, kPanelInputGroup);
-  for (size_t first = 0; first < all; first += kWidenedInputs) {
-    const size_t inputs = std::min(kWidenedInputs, all - first);
-    WidenPanel(panel + first * kPanelWidth, inputs, wide_panel);
-    for (size_t r = 0; r < rows; r += kWidenedTileRows) {
-      const size_t height = std::min(kWidenedTileRows, rows - r);
-      for (size_t i = 0; i < height; ++i) {
-        WidenRow(a + (r + i) * args.a_stride + first, inputs, wide_rows + i * kWidenedInputs);
-      }
-      int32_t* to = sums + r * kPanelWidth;
-      if (height == kWidenedTileRows) {
-        SumWidened<kWidenedTileRows>(wide_rows, wide_panel, inputs, first != 0, to);
-      } else {
-        SumWidened<1>(wide_rows, wide_panel, inputs, first != 0, to);
-      }
+  for (size_t first = 0; first < inputs; first += kWidenedInputs) {
+    const size_t stretch = std::min(kWidenedInputs, inputs - first);
+    WidenPanel(panel + first * kPanelWidth, stretch, wide_panel);
+    size_t r = 0;
+    for (; r + kWidenedTileRows <= rows; r += kWidenedTileRows) {
+      SumWidened<kWidenedTileRows>(wide_rows + r * stride + first, stride, wide_panel, stretch,
+                                   first != 0, sums + r * kPanelWidth);
+    }
+    for (; r < rows; ++r) {
+      SumWidened<1>(wide_rows + r * stride + first, stride, wide_panel, stretch, first != 0,
+                    sums + r * kPanelWidth);
     }
   }
 }
 
 inline void LinearInt8Widened(const LinearInt8Args& args) noexcept {
-  if (args.rows < kWidenedLeastRows) return LinearInt8<DotInt8>(args);
+  // Not on the stack, which is small in WebAssembly.
+  alignas(64) static thread_local int16_t wide_rows[kWidenedBlock];
   alignas(64) int32_t sums[kInt8RowBlock * kPanelWidth];
+  const size_t stride = RoundUp(args.inputs, kWidenedRowStep);
+  const size_t block = std::min(kInt8RowBlock, kWidenedBlock / stride);
+  if (args.rows < kWidenedLeastRows || block < kWidenedLeastRows) return LinearInt8<DotInt8>(args);
   const size_t panel_bytes = Int8PanelBytes(args.inputs);
-  for (size_t first = 0; first < args.rows; first += kInt8RowBlock) {
-    const size_t rows = std::min(kInt8RowBlock, args.rows - first);
+  for (size_t first = 0; first < args.rows; first += block) {
+    const size_t rows = std::min(block, args.rows - first);
+    for (size_t r = 0; r < rows; ++r) {
+      WidenRow(args.a + (first + r) * args.a_stride, stride, wide_rows + r * stride);
+    }
     for (size_t col = 0; col < args.cols; col += kPanelWidth) {
-      MultiplyWidened(args, args.a + first * args.a_stride, rows,
+      MultiplyWidened(wide_rows, stride, rows, RoundUp(args.inputs, kPanelInputGroup),
                       args.weight + col / kPanelWidth * panel_bytes, sums);
       FinishSums(args, {first, col, rows, std::min(kPanelWidth, args.cols - col)}, sums,
                  kPanelWidth);

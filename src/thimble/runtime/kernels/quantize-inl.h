@@ -59,6 +59,13 @@ HWY_INLINE void StoreBytes(const Ints (&v)[4], int8_t* HWY_RESTRICT q) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(q) + i,
                        _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order));
   }
+#elif HWY_TARGET == HWY_WASM
+  THIMBLE_UNROLL
+  for (size_t i = 0; i < 4; ++i) {
+    const v128_t low = wasm_i16x8_narrow_i32x4(v[i].part[0].raw, v[i].part[1].raw);
+    const v128_t high = wasm_i16x8_narrow_i32x4(v[i].part[2].raw, v[i].part[3].raw);
+    wasm_v128_store(q + i * kLanes, wasm_i8x16_narrow_i16x8(low, high));
+  }
 #else
   const hn::Rebind<int8_t, IntTag> d;
   for (size_t i = 0; i < 4; ++i) {
