@@ -36,6 +36,10 @@ class Prune(TrainedTask):
             self.assertEqual(row["file_bytes"], (self.folder / "out" / f"{row['target']:g}x.thimble").stat().st_size)
             self.assertGreater(row["seconds"], 0)
         self.assertGreater(report["peak_rss_bytes"], 0)
+        self.assertGreaterEqual(report["other_load"], 0)
+        for row in report["targets"]:
+            if row["target"] > 1 and row["kept_promise"]:
+                self.assertGreater(row["measured_again"], 1)
 
         # An equal call does nothing again and says the same; a target that is gone is made again, the others are not.
         (self.folder / "out/1.5x.thimble").unlink()

@@ -17,6 +17,9 @@
 namespace thimble::compress {
 namespace {
 
+// A promise is timed for so many times longer than an entry of the table.
+constexpr double kPromiseTimes = 3;
+
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
@@ -38,18 +41,20 @@ class Candidate {
     return c;
   }
 
-  // Seconds of the fastest of some runs: what disturbs them only adds.
+  // Seconds of the median run. What ran before has left caches that take some runs to fill again: short runs of the first
+  // third of the time do not count.
   Result<double> Time(double seconds) {
     using Clock = std::chrono::steady_clock;
-    double least = 1e30, spent = 0;
+    std::vector<double> times;
+    double spent = 0;
     do {
       const auto begin = Clock::now();
       TRY_VOID(session_->Run(batch_));
       const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-      least = std::min(least, took);
+      if (spent + took >= seconds / 3) times.push_back(took);
       spent += took;
     } while (spent < seconds);
-    return least;
+    return Median(std::move(times));
   }
 
  private:
@@ -232,7 +237,7 @@ Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
                                const TimingOptions& options) {
   TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
   TRY(Candidate b, Candidate::Create(dense, other, options));
-  return TakeTurns(a, b, 3 * options.rounds, options.seconds_per_time);
+  return TakeTurns(a, b, options.rounds, kPromiseTimes * options.seconds_per_time);
 }
 
 Result<std::vector<Speedup>> MeasureSpeedups(const Model& dense,
@@ -244,7 +249,7 @@ Result<std::vector<Speedup>> MeasureSpeedups(const Model& dense,
     TRY(Candidate c, Candidate::Create(dense, *other, options));
     candidates.push_back(std::move(c));
   }
-  return TakeTurns(a, candidates, 3 * options.rounds, options.seconds_per_time);
+  return TakeTurns(a, candidates, options.rounds, kPromiseTimes * options.seconds_per_time);
 }
 
 }  // namespace thimble::compress

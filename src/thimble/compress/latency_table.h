@@ -18,9 +18,9 @@ struct TimingOptions {
   size_t tokens = 128;  // of each sequence
   size_t batch = 1;     // sequences per run
   int threads = 1;
-  int rounds =
-      15;  // of a candidate and the dense model in turns; three times as many for a promise
-  double seconds_per_time = 0.01;  // of each timing; at least one run
+  int rounds = 15;  // of a candidate and the dense model in turns
+  double seconds_per_time =
+      0.01;  // of each timing, three times as long for a promise; at least one run
 };
 
 struct LatencyTable {

@@ -125,9 +125,15 @@ class Pruner::Impl {
     Pruned best;
     SearchOptions search = options_.search;
     SpeedupTarget promise(table_, target, options_.slack);
+    if (table_.dense / target - table_.fixed < fastest_) {
+      return Error(ErrorCode::kLimitNotMet, "a speedup of " + FormatNumber("%.3g", target) +
+                                                "x cannot be had from what is left to prune");
+    }
+    double tried = -1;  // seconds of the attempt before
     for (int attempt = 1; attempt <= options_.attempts; ++attempt) {
-      const double prunable = promise.budget() - table_.fixed;
-      if (prunable < fastest_) break;
+      const double prunable = std::max(promise.budget() - table_.fixed, (1 + 1e-9) * fastest_);
+      if (prunable == tried) break;  // nothing faster can be had
+      tried = prunable;
       TRY(Found found, SearchBudget(levels_, prunable, loss, search));
       // The next budget is close to this one, and so is what is best for it.
       search = {.start = std::move(found.coefficients),
@@ -144,16 +150,11 @@ class Pruner::Impl {
       const double factor = pruned.measured.factor;
       pruned.kept_promise = promise.Kept(factor);
       pruned.sizes = Sizes(pruned.graph);
-      if (best.attempts == 0 || pruned.kept_promise ||
-          std::abs(factor - target) < std::abs(best.measured.factor - target)) {
+      if (best.attempts == 0 || promise.Better(factor, best.measured.factor)) {
         best = std::move(pruned);
       }
-      if (best.kept_promise) break;
+      if (promise.Settled(factor)) break;
       promise.Correct(factor);
-    }
-    if (best.attempts == 0) {
-      return Error(ErrorCode::kLimitNotMet, "a speedup of " + FormatNumber("%.3g", target) +
-                                                "x cannot be had from what is left to prune");
     }
     return best;
   }

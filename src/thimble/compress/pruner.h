@@ -31,8 +31,9 @@ struct PruneOptions {
   // candidate.
   size_t gram_tokens = 32768;
   size_t search_samples = 256, search_tokens = 8192;
-  // The promise: the measured speedup lies in [target, (1 + slack) target]. Where it does not, the budget is corrected by
-  // what was measured and a shorter search made from what was found, until there were so many.
+  // The promise: the measured speedup lies in [target, (1 + slack) target]. Where it does not lie in the middle half of
+  // that, the budget is corrected by what was measured and a shorter search made from what was found, until there were so
+  // many; what came nearest to the middle counts.
   double slack = 0.1;
   int attempts = 6;
 };

@@ -39,7 +39,8 @@ double LeastSeconds(const LatencyTable& table) {
 SpeedupTarget::SpeedupTarget(const LatencyTable& table, double target, double slack)
     : target_(target),
       slack_(slack),
-      budget_(table.dense / target),
+      aim_(target * (1 + 0.5 * slack)),
+      budget_(table.dense / aim_),
       low_(table.fixed),
       high_(table.dense) {}
 
@@ -47,10 +48,18 @@ bool SpeedupTarget::Kept(double factor) const {
   return factor >= target_ && factor <= (1 + slack_) * target_;
 }
 
+bool SpeedupTarget::Settled(double factor) const {
+  return std::abs(factor - aim_) <= 0.25 * slack_ * target_;
+}
+
+bool SpeedupTarget::Better(double factor, double other) const {
+  return std::abs(factor - aim_) < std::abs(other - aim_);
+}
+
 void SpeedupTarget::Correct(double factor) {
-  (factor < target_ ? high_ : low_) = budget_;
-  const double aim = target_ * (1 + 0.3 * slack_), margin = 0.05 * (high_ - low_);
-  budget_ = std::clamp(budget_ * factor / aim, low_ + margin, high_ - margin);
+  (factor < aim_ ? high_ : low_) = budget_;
+  const double margin = 0.05 * (high_ - low_);
+  budget_ = std::clamp(budget_ * factor / aim_, low_ + margin, high_ - margin);
 }
 
 double LargestUniformSpeedup(const LatencyTable& table) {
@@ -85,11 +94,8 @@ Result<UniformSizes> SizesForSpeedup(const Model& dense, const LatencyTable& tab
     TRY(sizes.measured, MeasureSpeedup(dense, graph, timing));
     const double factor = sizes.measured.factor;
     sizes.kept_promise = promise.Kept(factor);
-    if (!best || sizes.kept_promise ||
-        std::abs(factor - target) < std::abs(best->measured.factor - target)) {
-      best = std::move(sizes);
-    }
-    if (best->kept_promise) break;
+    if (!best || promise.Better(factor, best->measured.factor)) best = std::move(sizes);
+    if (promise.Settled(factor)) break;
     promise.Correct(factor);
   }
   return *std::move(best);

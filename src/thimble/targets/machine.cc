@@ -1,11 +1,13 @@
 #include "thimble/targets/machine.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <vector>
 
 #include "thimble/base/thread_pool.h"
@@ -34,7 +36,42 @@ double ShortestRound(int threads, double seconds, const Slice& slice) {
   return best;
 }
 
+// Seconds since the start of the system that its processors were not idle, all together; negative if it does not tell.
+double BusySeconds() {
+  std::ifstream stat("/proc/stat");
+  std::string line;
+  if (!std::getline(stat, line)) return -1;
+  std::istringstream fields(line);
+  std::string cpu;
+  double user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, softirq = 0, steal = 0;
+  if (!(fields >> cpu >> user >> nice >> system >> idle >> wait >> irq >> softirq >> steal))
+    return -1;
+  return (user + nice + system + irq + softirq + steal) /
+         static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+double OwnSeconds() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double ClockSeconds() {
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
+
+OtherLoad::OtherLoad() : busy_(BusySeconds()), own_(OwnSeconds()), start_(ClockSeconds()) {}
+
+double OtherLoad::Processors() const {
+  const double busy = BusySeconds(), spent = ClockSeconds() - start_;
+  if (busy < 0 || busy_ < 0 || spent <= 0) return -1;
+  return std::max(0.0, (busy - busy_) - (OwnSeconds() - own_)) / spent;
+}
 
 double MeasureMultiplyPeak(MultiplyKind kind, std::string_view isa, int threads, double seconds) {
   const PeakLoop loop = FindPeakLoop(kind, isa);

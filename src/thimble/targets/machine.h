@@ -25,4 +25,17 @@ std::string ProcessorName();
 // Highest resident memory of this process so far, in bytes.
 uint64_t PeakResidentBytes();
 
+// What other programs do to the machine while times are taken.
+class OtherLoad {
+ public:
+  OtherLoad();  // from now on
+
+  // Logical processors that programs other than this one (and what the system does for them) kept busy since then, on
+  // average; negative where the system does not tell.
+  double Processors() const;
+
+ private:
+  double busy_, own_, start_;  // seconds: of all processors, of this process, of the clock
+};
+
 }  // namespace thimble

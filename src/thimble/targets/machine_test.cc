@@ -1,6 +1,10 @@
 #include "thimble/targets/machine.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
 
 #include "thimble/runtime/kernels/kernels.h"
 
@@ -21,6 +25,26 @@ TEST(Machine, UnknownInstructionSetsHaveNone) {
 TEST(Machine, KnowsItself) {
   EXPECT_FALSE(ProcessorName().empty());
   EXPECT_GT(PeakResidentBytes(), 1u << 16);
+}
+
+// Another process that computes is seen, this one is not.
+TEST(Machine, KnowsTheLoadOfOthers) {
+  const auto burn = [] {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(600);
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  };
+  const OtherLoad load;
+  if (load.Processors() < 0) GTEST_SKIP() << "this system does not say how busy it is";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    burn();
+    ::_exit(0);
+  }
+  burn();
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  // The child had a processor of its own or shared this one; what else runs here only adds.
+  EXPECT_GT(load.Processors(), 0.2);
 }
 
 }  // namespace
