@@ -56,7 +56,8 @@ class Pruning:
         folder = FOLDER / f"{name}.{self.options.preset}.{seed}.{seq}.{method}"
         train, valid = self.data(name)
         command = [self.options.thimble, "prune", dense, "--method", method.removesuffix("-gradual"), "--speedup",
-                   self.options.trained_targets if self.trains(method) else self.options.targets, "--calib", train, "--valid", valid, "--metric", results.SETS[name].metric, "--seq", seq,
+                   self.options.trained_targets if self.trains(method) else self.options.targets, "--calib", train,
+                   "--valid", valid, "--metric", results.SETS[name].metric, "--seq", seq,
                    "--seed", seed, "-o", folder, "--resume", "--json"]
         if method.endswith("-gradual"):
             command += ["--train", train, "--epochs", self.options.gradual, "--train-threads", self.options.threads]
@@ -116,11 +117,13 @@ def cell(reports, target, key):
 
 def agreement(reports, targets):
     """How far bench is from prune, over all files, and how often within the promise."""
-    rows = [row for rs in reports.values() for r in rs for row in r["targets"] if row["kept_promise"] and row["target"] in targets]
+    rows = [row for rs in reports.values() for r in rs for row in r["targets"]
+            if row["kept_promise"] and row["target"] in targets]
     apart = [row["bench"] / row["speedup"] - 1 for row in rows]
     kept = sum(row["target"] <= row["bench"] <= 1.1 * row["target"] for row in rows)
-    return [f"Of {len(rows)} files `bench` finds {kept} within [target, 1.1 target]; it is {100 * statistics.median(apart):+.1f} % from `prune` in the "
-            f"median, half of them between {100 * statistics.quantiles(apart, n=4)[0]:+.1f} and {100 * statistics.quantiles(apart, n=4)[2]:+.1f} %."]
+    low, middle, high = (100 * q for q in statistics.quantiles(apart, n=4))
+    return [f"Of {len(rows)} files `bench` finds {kept} within [target, 1.1 target]; it is {middle:+.1f} % from `prune` in the "
+            f"median, half of them between {low:+.1f} and {high:+.1f} %."]
 
 
 def table(name, seq, reports, targets):
@@ -170,11 +173,14 @@ def main():
     lines = ["# Pruning to a speedup, on real data", "",
              f"Written by `./run results pruning`, {datetime.date.today()}, {results.processor()}, one thread, batch 1, "
              f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
-             + (f" ({options.more_seeds} of the other tables and where pruning trains)" if options.more_seeds != options.seeds else "")
+             + (f" ({options.more_seeds} of the other tables and where pruning trains)"
+                if options.more_seeds != options.seeds else "")
              + f". Dense model: {options.preset} by the recipe of the task"
              + (f", {options.epochs:g} epochs" if options.epochs else "") + "."
-             + (f" ziplm-gradual trains {options.gradual:g} epochs after each target, with the dense model as teacher." if options.gradual else "")
-             + (f" movement trains {options.movement:g} epochs for each target, from the dense model." if options.movement else ""),
+             + (f" ziplm-gradual trains {options.gradual:g} epochs after each target, with the dense model as teacher."
+                if options.gradual else "")
+             + (f" movement trains {options.movement:g} epochs for each target, from the dense model."
+                if options.movement else ""),
              "Scores are of the validation set, mean and standard deviation over the seeds, in percent. Speedups are those that `prune`",
              "measured, and beside them what `thimble bench` gives for the files, the median of "
              f"{TURNS} turns with the dense model: one figure per seed."]

@@ -19,6 +19,7 @@
 #include "thimble/cli/command.h"
 #include "thimble/cli/console.h"
 #include "thimble/cli/prune_movement.h"
+#include "thimble/cli/prune_report.h"
 #include "thimble/cli/recovery.h"
 #include "thimble/cli/score.h"
 #include "thimble/cli/training_run.h"
@@ -56,16 +57,11 @@ struct PruneCall {
   bool json = false, force = false, resume = false;
 };
 
-std::string TargetName(double target) { return FormatNumber("%gx", target); }
-
 double FileBytes(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   return error ? 0 : static_cast<double>(bytes);
 }
-
-// From which on it is said: processors that others keep busy, and how much the dense model's time changes.
-constexpr double kMuchLoad = 0.25, kMuchChange = 1.15;
 
 class PruneRun {
  public:
@@ -116,8 +112,8 @@ class PruneRun {
     report_["peak_rss_bytes"] = PeakResidentBytes();
     if (const double others = other_load_.Processors(); others >= 0) report_["other_load"] = others;
     TRY_VOID(WriteReport());
-    TRY_VOID(PrintText(o_.json ? report_.dump() + "\n" : Table()));
-    const std::string missed = Missed();
+    TRY_VOID(PrintText(o_.json ? report_.dump() + "\n" : PruneTable(report_, o_.output)));
+    const std::string missed = MissedTargets(report_);
     return missed.empty() || o_.force
                ? Status()
                : Error(ErrorCode::kLimitNotMet,
@@ -307,16 +303,6 @@ class PruneRun {
     Report(std::move(row));
   }
 
-  // Names of the targets whose promise is not kept.
-  std::string Missed() const {
-    std::string names;
-    for (const Json& row : report_["targets"]) {
-      if (row["kept_promise"].get<bool>()) continue;
-      names += (names.empty() ? "" : ", ") + TargetName(row["target"]);
-    }
-    return names;
-  }
-
   // What has been measured once is measured again, all of it in turns and at another time than when it was searched for. A
   // target that is missed then is searched again.
   Status MeasureAgain(Pruner& pruner, const std::optional<Dataset>& valid) {
@@ -482,52 +468,6 @@ class PruneRun {
         AtomicFile::Create((std::filesystem::path(o_.output) / "report.json").string()));
     TRY_VOID(file.Append(report_.dump(2) + "\n"));
     return file.Commit();
-  }
-
-  // Milliseconds of the dense model, at different times.
-  std::pair<double, double> DenseRange() const {
-    double least = report_["table"]["dense_ms"], most = least;
-    for (const Json& row : report_["targets"]) {
-      least = std::min(least, row["dense_p50_ms"].get<double>());
-      most = std::max(most, row["dense_p50_ms"].get<double>());
-    }
-    return {least, most};
-  }
-
-  std::string Table() const {
-    std::string text = "target  measured      ms   dense    kept";
-    const bool scored = report_.contains("dense");
-    if (scored) text += "  " + report_["dense"]["metric"].get<std::string>();
-    text += "\n";
-    if (scored) {
-      text += "dense                " + FormatNumber("%8.3f", report_["table"]["dense_ms"]) +
-              "         " + FormatNumber("%6.1f %%", 100.0) +
-              FormatNumber("  %.4f\n", report_["dense"]["score"]);
-    }
-    for (const Json& row : report_["targets"]) {
-      double units = 0, all = 0;
-      for (const auto& [name, size] : row["sizes"].items()) {
-        units += size[0].get<double>() / size[1].get<double>();
-        all += 1;
-      }
-      text += FormatNumber("%5.3gx", row["target"]) + FormatNumber("  %7.2fx", row["speedup"]) +
-              FormatNumber("%9.3f", row["p50_ms"]) + FormatNumber("%8.3f", row["dense_p50_ms"]) +
-              FormatNumber("%6.1f %%", 100 * units / std::max(all, 1.0));
-      if (row.contains("score")) text += FormatNumber("  %.4f", row["score"]);
-      text += row["kept_promise"].get<bool>() ? "\n" : "  promise not kept\n";
-    }
-    const auto [least, most] = DenseRange();
-    if (most > kMuchChange * least) {
-      text += "the dense model took from " + FormatNumber("%.3f", least) + " to " +
-              FormatNumber("%.3f", most) +
-              " ms in the course of this: the machine is shared, and speedups are as uncertain\n";
-    }
-    const double others = report_.value("other_load", 0.0);
-    if (others > kMuchLoad) {
-      text += "other programs kept " + FormatNumber("%.1f", others) +
-              " processors busy: measure again when the machine is quiet\n";
-    }
-    return text + "written to " + o_.output + "\n";
   }
 
   PruneCall o_;

@@ -50,27 +50,15 @@ double BusySeconds() {
          static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
-double OwnSeconds() {
-  struct rusage usage {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double ClockSeconds() {
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
 
-OtherLoad::OtherLoad() : busy_(BusySeconds()), own_(OwnSeconds()), start_(ClockSeconds()) {}
+OtherLoad::OtherLoad() : busy_(BusySeconds()) {}
 
-double OtherLoad::Processors() const {
-  const double busy = BusySeconds(), spent = ClockSeconds() - start_;
-  if (busy < 0 || busy_ < 0 || spent <= 0) return -1;
-  return std::max(0.0, (busy - busy_) - (OwnSeconds() - own_)) / spent;
+double OtherLoad::Processors() {
+  const double busy = BusySeconds();
+  const Usage own = own_.Read();
+  if (busy < 0 || busy_ < 0 || own.wall_seconds <= 0) return -1;
+  return std::max(0.0, busy - busy_ - own.cpu_seconds) / own.wall_seconds;
 }
 
 double MeasureMultiplyPeak(MultiplyKind kind, std::string_view isa, int threads, double seconds) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "thimble/targets/energy.h"
+
 namespace thimble {
 
 enum class MultiplyKind : uint8_t { kFloat32, kInt8 };
@@ -25,17 +27,18 @@ std::string ProcessorName();
 // Highest resident memory of this process so far, in bytes.
 uint64_t PeakResidentBytes();
 
-// What other programs do to the machine while times are taken.
+// What other programs do to the machine while times are taken. Not thread-safe.
 class OtherLoad {
  public:
   OtherLoad();  // from now on
 
-  // Logical processors that programs other than this one (and what the system does for them) kept busy since then, on
-  // average; negative where the system does not tell.
-  double Processors() const;
+  // Logical processors that programs other than this one and those it waited for (and what the system does for them)
+  // kept busy since then, on average; negative where the system does not tell.
+  double Processors();
 
  private:
-  double busy_, own_, start_;  // seconds: of all processors, of this process, of the clock
+  double busy_;  // seconds, of all processors
+  UsageMeter own_{{}, ""};
 };
 
 }  // namespace thimble
