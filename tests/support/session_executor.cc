@@ -4,7 +4,8 @@
 #include <cstring>
 #include <string>
 
-#include "thimble/formats/thimble/packed.h"
+#include "thimble/formats/thimble/reader.h"
+#include "thimble/formats/thimble/writer.h"
 #include "thimble/passes/passes.h"
 
 namespace thimble {
@@ -15,7 +16,10 @@ Result<Graph> ThroughFile(const Graph& graph, std::string_view pass) {
   if (!pass.empty()) {
     TRY(model.graph, RunPass(*FindPass(pass), graph));
   }
-  TRY(Model read, Packed(model));
+  TRY(const std::string file, SerializeThimble(model));
+  const Tensor bytes =
+      Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())}, std::as_bytes(std::span(file)));
+  TRY(Model read, ParseThimble(bytes.data(), std::make_shared<Tensor>(bytes)));
   return std::move(read.graph);
 }
 

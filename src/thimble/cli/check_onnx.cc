@@ -237,7 +237,7 @@ Result<std::string> FindOnnxRuntime() {
 Result<std::vector<OnnxDifference>> CompareWithOnnxRuntime(const Model& stored,
                                                            const std::string& file,
                                                            const std::string& runtime) {
-  TRY(const Model model, Packed(stored));
+  const Model model = Packed(stored);
   const Samples samples = MakeSamples(model.graph);
   TRY(const json theirs, RunInNode(samples, file, runtime));
   SessionOptions options;

@@ -20,7 +20,7 @@ Result<Dataset> ReadFor(const Model& model, const std::string& path) {
 
 Result<Score> ScoreOn(const Model& model, const Dataset& data, const std::string& metric,
                       int threads) {
-  TRY(const Model packed, Packed(model));
+  const Model packed = Packed(model);
   TRY(Predictor predictor, Predictor::Create(packed, {.threads = threads}));
   TRY(const DatasetOutputs run,
       PredictDataset(predictor, model.task, data, 32, [](size_t) { return CheckInterrupt(); }));

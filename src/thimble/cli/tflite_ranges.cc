@@ -30,13 +30,12 @@ Result<std::vector<std::string>> ReadSamples(const std::string& path, size_t sam
 }
 
 // The model as the runtime takes it, with every value whose range is asked for as an output besides its own.
-Result<Model> Observed(Model model, const std::vector<ValueId>& values,
-                       std::vector<std::string>& names) {
+Model Observed(Model model, const std::vector<ValueId>& values, std::vector<std::string>& names) {
   for (const ValueId id : values) {
     names.push_back("observed." + std::to_string(Index(id)));
     model.graph.outputs.push_back({names.back(), id});
   }
-  return Packed(model);
+  return Packed(std::move(model));
 }
 
 void Widen(TfliteRange& range, const OutputView& output) {
@@ -59,7 +58,7 @@ Result<std::map<std::string, TfliteRange>> MeasureTfliteRanges(const Model& mode
   TRY(const std::vector<std::string> texts, ReadSamples(path, samples));
   TRY(const Tokenizer tokenizer, Tokenizer::Create(model.tokenizer));
   std::vector<std::string> names;
-  TRY(const Model observed, Observed(model, values, names));
+  const Model observed = Observed(model, values, names);
   TRY(Session session, Session::Create(observed.graph, {.outputs = names}));
   std::map<std::string, TfliteRange> ranges;
   for (const std::string& text : texts) {

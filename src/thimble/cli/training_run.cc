@@ -374,7 +374,7 @@ class Run {
     const std::vector<TrainingExample>& read = same ? examples : own;
     Model teacher = teacher_;
     teacher.graph = plan.teacher;
-    TRY(const Model packed, Packed(teacher));
+    const Model packed = Packed(teacher);
     const std::string folder = o_.cache.empty() ? o_.output + ".teacher" : o_.cache;
     Progress bar("teacher", 1);
     TRY(TeacherCache cache,
@@ -493,7 +493,7 @@ class Run {
 
   // By the runtime that will run the model on the device.
   Result<std::vector<TaskOutput>> Outputs(const Model& model, const Dataset& data) const {
-    TRY(const Model packed, Packed(model));
+    const Model packed = Packed(model);
     TRY(Predictor predictor,
         Predictor::Create(packed, {.threads = o_.trainer.threads, .max_length = o_.max_length}));
     TRY(DatasetOutputs run, PredictDataset(predictor, packed.task, data));

@@ -116,7 +116,7 @@ Status VisitRows(const Model& model, std::span<const ValueId> values,
     names.push_back("observed." + std::to_string(Index(value)));
     observed.graph.outputs.push_back({names.back(), value});
   }
-  TRY(const Model packed, Packed(observed));
+  const Model packed = Packed(observed);
   TRY(Session session, Session::Create(packed.graph, {.threads = threads, .outputs = names}));
   size_t done = 0;
   return ForEachBatch(examples, kObservedTokens, [&](const Batch& batch) -> Status {

@@ -148,16 +148,15 @@ TEST_F(Calibrated, ScalesAreComputedWithAndStored) {
     scaled += is_int8 ? 1 : 0;
   }
   EXPECT_GT(scaled, 4u);
-  const Result<Model> stored = Packed(quantized);
-  ASSERT_TRUE(stored.has_value()) << stored.error().message();
-  EXPECT_EQ(Print(stored->graph), Print(quantized.graph));
+  const Graph stored = Packed(quantized.graph);
+  EXPECT_EQ(Print(stored), Print(quantized.graph));
   const auto distance = OutputDistance::Create(quantized, examples, 1);
   ASSERT_TRUE(distance.has_value());
   EXPECT_LT(*distance->To(model.graph), 1e-3);
   // The logits of the runtime are those of the reference: float32 around the same codes.
   const ValueId logits = quantized.graph.FindOutput("logits")->value;
   const std::vector<float> want = ReferenceOf(quantized.graph, logits);
-  Session session = *Session::Create(stored->graph, {});
+  Session session = *Session::Create(stored, {});
   std::vector<float> got;
   ASSERT_TRUE(ForEachBatch(examples, 1, [&](const Batch& batch) -> Status {
                 TRY_VOID(session.Run(batch));

@@ -139,10 +139,8 @@ Result<OutputDistance> OutputDistance::Create(const Model& model,
 }
 
 Result<std::vector<float>> OutputDistance::Outputs(const Graph& graph) const {
-  Model model = model_;
-  model.graph = graph;
-  TRY(const Model packed, Packed(model));
-  TRY(Session session, Session::Create(packed.graph, {.threads = threads_, .outputs = {}}));
+  const Graph packed = Packed(graph);
+  TRY(Session session, Session::Create(packed, {.threads = threads_, .outputs = {}}));
   std::vector<float> values;
   const auto run = [&](const Batch& batch) -> Status {
     TRY_VOID(session.Run(batch));

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "thimble/graph/panels.h"
+#include "thimble/formats/thimble/packed.h"
 
 namespace thimble::compress {
 namespace {
@@ -44,20 +44,6 @@ Result<std::vector<Sum>> PlanSums(const Graph& graph, std::span<const std::vecto
   std::vector<Sum> list;
   for (auto& [values, sum] : sums) list.push_back(std::move(sum));
   return list;
-}
-
-// With the weights of linears as the runtime multiplies by them. They are copied only where they are not yet.
-Graph InPanels(Graph graph) {
-  for (Node& node : graph.nodes) {
-    if (node.op != OpKind::kLinear) continue;
-    Tensor& weight = node.weights[0].tensor;
-    if (weight.layout() != Layout::kRowMajor) continue;
-    if (weight.dtype() == DType::kBF16) {
-      weight = Tensor::FromFloats(weight.shape(), weight.ToFloats());
-    }
-    weight = PackPanels(weight);
-  }
-  return graph;
 }
 
 // Adds x^T x to the blocks of `sum` on and below its diagonal.
@@ -149,7 +135,7 @@ Status VisitGrams(const Graph& graph, std::span<const std::vector<size_t>> group
                       visit);
   }
   TRY(const std::vector<Sum> sums, PlanSums(graph, groups));
-  const Graph packed = InPanels(graph);
+  const Graph packed = Packed(graph);
   size_t begin = 0;
   while (begin < sums.size()) {
     size_t end = begin, bytes = 0;

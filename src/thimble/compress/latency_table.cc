@@ -5,13 +5,16 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <span>
+#include <string_view>
 #include <tuple>
 
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/graph/panels.h"
 #include "thimble/passes/shrink.h"
 #include "thimble/runtime/session.h"
+#include "thimble/runtime/sink_pooling.h"
 #include "thimble/targets/latency.h"
 
 namespace thimble::compress {
@@ -29,14 +32,11 @@ double Median(std::vector<double> values) {
 // A model that is ready to be timed.
 class Candidate {
  public:
-  static Result<Candidate> Create(const Model& model, const Graph& graph,
-                                  const TimingOptions& options) {
+  static Result<Candidate> Create(const Graph& graph, const TimingOptions& options) {
+    const Graph packed = Packed(graph);
     Candidate c;
-    c.model_ = model;
-    c.model_.graph = graph;
-    TRY(c.model_, Packed(c.model_));
-    TRY(c.session_, Session::Create(c.model_.graph, {.threads = options.threads, .outputs = {}}));
-    c.batch_ = RandomBatch(c.model_.graph, options.batch, options.tokens);
+    TRY(c.session_, Session::Create(packed, {.threads = options.threads, .outputs = {}}));
+    c.batch_ = RandomBatch(packed, options.batch, options.tokens);
     TRY_VOID(c.session_->Run(c.batch_));
     return c;
   }
@@ -58,7 +58,6 @@ class Candidate {
   }
 
  private:
-  Model model_;
   std::optional<Session> session_;
   Batch batch_;
 };
@@ -93,14 +92,14 @@ Result<Speedup> TakeTurns(Candidate& dense, Candidate& other, int rounds, double
   return one[0];
 }
 
-// Structures that cost the same: kind, units, and the shapes of their linears.
-using ShapeKey = std::tuple<StructureKind, int64_t, std::vector<Shape>>;
-ShapeKey KeyOf(const Graph& graph, const Structure& s) {
+// Structures that cost the same: kind, units, the shapes of their linears, whether they run on first tokens only.
+using ShapeKey = std::tuple<StructureKind, int64_t, std::vector<Shape>, bool>;
+ShapeKey KeyOf(const Graph& graph, const Structure& s, bool on_first_tokens) {
   std::vector<Shape> shapes;
   for (const size_t node : s.producers)
     shapes.push_back(graph.nodes[node].weights[0].tensor.shape());
   shapes.push_back(graph.nodes[s.consumer].weights[0].tensor.shape());
-  return {s.kind, s.units, std::move(shapes)};
+  return {s.kind, s.units, std::move(shapes), on_first_tokens};
 }
 
 std::vector<int64_t> SizesOf(const Structure& s) {
@@ -122,6 +121,24 @@ std::vector<int64_t> SizesOf(const Structure& s) {
 
 }  // namespace
 
+std::vector<bool> OnFirstTokens(const Graph& graph, std::span<const Structure> structures) {
+  const std::vector<std::string> names = DefaultOutputs(graph);
+  const std::vector<std::string_view> outputs(names.begin(), names.end());
+  const Result<Graph> sunk = SinkPooling(graph, outputs);
+  std::set<std::string_view> once;
+  if (sunk) {
+    for (const Node& node : sunk->nodes) {
+      if (sunk->value(node.output).type.rows == Rows::kSequences) once.insert(node.name);
+    }
+  }
+  std::vector<bool> result;
+  for (const Structure& s : structures) {
+    const size_t last = s.tied.empty() ? s.consumer : s.tied.back().consumer;
+    result.push_back(once.contains(graph.nodes[last].name));
+  }
+  return result;
+}
+
 Kept FirstUnits(const Structure& s, int64_t count) {
   Kept kept{.structure = s.name,
             .units = std::vector<int64_t>(static_cast<size_t>(count)),
@@ -139,12 +156,19 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
     return Unsupported("the model has no heads or columns that can be pruned" +
                        (fixed.empty() ? "" : ": of " + fixed[0].name + ", " + fixed[0].reason));
   }
+  const std::vector<bool> on_first_tokens = OnFirstTokens(model.graph, table.structures);
   std::map<ShapeKey, std::vector<size_t>> classes;
   for (size_t s = 0; s < table.structures.size(); ++s) {
-    classes[KeyOf(model.graph, table.structures[s])].push_back(s);
+    classes[KeyOf(model.graph, table.structures[s], on_first_tokens[s])].push_back(s);
     table.units.push_back(SizesOf(table.structures[s]));
   }
   table.seconds.resize(table.structures.size());
+  // The last size that can be timed for itself: without the last attention all below it would run on one token too.
+  const auto last_level = [&](size_t s) {
+    const size_t last = table.units[s].size() - 1;
+    const bool sinks = table.structures[s].kind == StructureKind::kHeads && on_first_tokens[s];
+    return sinks && last > 1 && table.units[s][last] == 0 ? last - 1 : last;
+  };
 
   struct Entry {
     const std::vector<size_t>*
@@ -154,7 +178,7 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   };
   std::vector<Entry> entries;
   for (const auto& [key, members] : classes) {
-    for (size_t level = 1; level < table.units[members[0]].size(); ++level) {
+    for (size_t level = 1; level <= last_level(members[0]); ++level) {
       entries.push_back({&members, level});
     }
   }
@@ -175,18 +199,18 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
       }
     } else {
       for (size_t s = 0; s < table.structures.size(); ++s) {
-        const size_t level = entry.level == kHalf ? half_level(s) : table.units[s].size() - 1;
+        const size_t level = entry.level == kHalf ? half_level(s) : last_level(s);
         kept.push_back(FirstUnits(table.structures[s], table.units[s][level]));
       }
     }
     return Shrink(model.graph, kept);
   };
 
-  TRY(Candidate dense, Candidate::Create(model, model.graph, options));
+  TRY(Candidate dense, Candidate::Create(model.graph, options));
   std::vector<double> dense_seconds;
   for (Entry& entry : entries) {
     TRY(const Graph graph, shrunk(entry));
-    TRY(Candidate candidate, Candidate::Create(model, graph, options));
+    TRY(Candidate candidate, Candidate::Create(graph, options));
     TRY(const Speedup speedup,
         TakeTurns(dense, candidate, options.rounds, options.seconds_per_time));
     entry.ratio = 1 / speedup.factor;
@@ -208,21 +232,29 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
       levels.push_back(seconds);
     }
   }
-  double prunable = 0;
+  double prunable = 0, left_at_floor = 0;
   for (auto& [members, levels] : whole) {
     // Fewer units never count as slower: noise would make the search prefer larger sizes for their "speed".
     for (size_t k = levels.size() - 1; k-- > 0;) levels[k] = std::max(levels[k], levels[k + 1]);
+    const size_t last = levels.size() - 1;
+    if (last + 1 < table.units[members->front()].size()) {
+      // The last unit is taken to cost what the one before it does.
+      levels.push_back(levels[last] - (levels[last - 1] - levels[last]));
+    }
     const auto count = static_cast<double>(members->size());
     for (const size_t s : *members) {
       for (const double seconds : levels) {
         table.seconds[s].push_back((seconds - levels.back()) / count);
       }
       prunable += table.seconds[s][0];
+      left_at_floor += table.seconds[s][last];
     }
   }
-  // The sum is right at both ends: for the dense model, and for what is left without any structure.
-  table.fixed = std::min(table.fixed, table.dense);
-  const double scale = prunable > 0 ? (table.dense - table.fixed) / prunable : 0;
+  // The sum is right at both ends: for the dense model, and for the smallest that was timed.
+  const double floor = std::min(table.fixed, table.dense);
+  const double between = prunable - left_at_floor;
+  const double scale = between > 0 ? (table.dense - floor) / between : 0;
+  table.fixed = std::max(floor - scale * left_at_floor, 0.0);
   for (std::vector<double>& seconds : table.seconds) {
     for (double& x : seconds) x *= scale;
   }
@@ -235,18 +267,18 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
 
 Result<Speedup> MeasureSpeedup(const Model& dense, const Graph& other,
                                const TimingOptions& options) {
-  TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
-  TRY(Candidate b, Candidate::Create(dense, other, options));
+  TRY(Candidate a, Candidate::Create(dense.graph, options));
+  TRY(Candidate b, Candidate::Create(other, options));
   return TakeTurns(a, b, options.rounds, kPromiseTimes * options.seconds_per_time);
 }
 
 Result<std::vector<Speedup>> MeasureSpeedups(const Model& dense,
                                              const std::vector<const Graph*>& others,
                                              const TimingOptions& options) {
-  TRY(Candidate a, Candidate::Create(dense, dense.graph, options));
+  TRY(Candidate a, Candidate::Create(dense.graph, options));
   std::vector<Candidate> candidates;
   for (const Graph* other : others) {
-    TRY(Candidate c, Candidate::Create(dense, *other, options));
+    TRY(Candidate c, Candidate::Create(*other, options));
     candidates.push_back(std::move(c));
   }
   return TakeTurns(a, candidates, options.rounds, kPromiseTimes * options.seconds_per_time);

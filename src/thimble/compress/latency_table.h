@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,17 +28,22 @@ struct LatencyTable {
   std::vector<Structure> structures;
   // Per structure: units to keep, falling from all of them, and the seconds that the structure takes with so many,
   // 0 for the last. The last is 0 units, or 1 where the sub-layer cannot go. Fewer units never count as slower.
+  // What the last attention before a pooled first token takes is what its heads take: that without it the layers below
+  // it run on one token too is not counted.
   std::vector<std::vector<int64_t>> units;
   std::vector<std::vector<double>> seconds;
   double dense = 0;  // seconds of a run of the whole model
-  double fixed =
-      0;  // of the model with every structure at its last size: no pruning takes that away
+  double fixed = 0;  // what is left of them with every structure at its last size
   // The model with every structure at about half its units: measured, and as the table adds it up.
   double half_measured = 0, half_from_table = 0;
 };
 
-// Times the model with all structures of one shape at each size, in turns with the dense one; structures of one shape
-// share what their sum takes, scaled so that the sum over all structures is dense - fixed. Sizes of columns are whole panels of the kernels, shares of 0.9, 0.81, ...
+// Per structure: whether its last place in the graph runs on one token of each sequence, the only one that is read.
+std::vector<bool> OnFirstTokens(const Graph& graph, std::span<const Structure> structures);
+
+// Times the model with all structures of one shape that run on as many tokens at each size, in turns with the dense one;
+// they share what their sum takes, scaled so that the sum over all structures is dense - fixed. Sizes of columns are
+// whole panels of the kernels, shares of 0.9, 0.81, ...
 Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions& options,
                                          const ProgressFn& progress);
 

@@ -39,6 +39,20 @@ std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {
   return squares;
 }
 
+// With all dense matrices row-major; those that were one stay one.
+Graph InRows(Graph graph) {
+  std::map<const std::byte*, Tensor> made;
+  for (Node& node : graph.nodes) {
+    for (Weight& w : node.weights) {
+      if (w.tensor.layout() != Layout::kPanels) continue;
+      const auto [known, fresh] = made.try_emplace(w.tensor.data().data());
+      if (fresh) known->second = w.tensor.InLayout(Layout::kRowMajor);
+      w.tensor = known->second;
+    }
+  }
+  return graph;
+}
+
 // Whether two graphs are copies of one.
 bool SharesWeights(const Graph& a, const Graph& b) {
   return std::equal(a.nodes.begin(), a.nodes.end(), b.nodes.begin(), b.nodes.end(),
@@ -167,6 +181,7 @@ class Pruner::Impl {
     levels_.assign(structures_.size(), {});
     damped_.clear();
     fastest_ = 0;
+    in_rows_ = InRows(current);
     std::vector<std::vector<size_t>> consumers;  // of every place of a structure
     for (const Structure& s : structures_) {
       consumers.push_back({s.consumer});
@@ -222,6 +237,17 @@ class Pruner::Impl {
     return {};
   }
 
+  // The linears of all its places.
+  static std::vector<size_t> NodesOf(const Structure& s) {
+    std::vector<size_t> nodes = s.producers;
+    nodes.push_back(s.consumer);
+    for (const Structure::Place& place : s.tied) {
+      nodes.insert(nodes.end(), place.producers.begin(), place.producers.end());
+      nodes.push_back(place.consumer);
+    }
+    return nodes;
+  }
+
   Result<size_t> RowOf(const std::string& name) const {
     for (size_t s = 0; s < table_.structures.size(); ++s) {
       if (table_.structures[s].name == name) return s;
@@ -231,13 +257,17 @@ class Pruner::Impl {
 
   Result<Graph> Stitch(const Graph& current, const Profile& profile) const {
     std::vector<Kept> kept;
+    Graph whole = current;
     for (size_t i = 0; i < structures_.size(); ++i) {
       if (profile[i] == 0) continue;  // as it is
+      for (const size_t node : NodesOf(structures_[i])) {
+        whole.nodes[node].weights = in_rows_.nodes[node].weights;
+      }
       const Snapshot& s = snapshots_[i][profile[i]];
       kept.push_back({structures_[i].name, s.units, {}});
       if (!s.units.empty()) kept.back().consumer_weight = FromTorch(s.weight);
     }
-    return Shrink(current, kept);
+    return Shrink(whole, kept);
   }
 
   std::vector<PrunedSize> Sizes(const Graph& graph) const {
@@ -255,6 +285,8 @@ class Pruner::Impl {
   LatencyTable table_;
   // Of the graph that is being pruned, once Prepare has seen it.
   std::optional<Graph> prepared_;
+  Graph
+      in_rows_;  // with all matrices row-major: what Shrink cuts without unpacking it for every candidate
   std::vector<Structure> structures_;
   std::vector<std::vector<Snapshot>> snapshots_;
   std::vector<Levels> levels_;

@@ -46,6 +46,8 @@ class Arena {
   size_t bytes_ = 0;
 };
 
+}  // namespace
+
 std::vector<std::string> DefaultOutputs(const Graph& graph) {
   for (const std::string_view name : {"logits", "pooler_output", "last_hidden_state"}) {
     if (graph.FindOutput(name) != nullptr) return {std::string(name)};
@@ -54,8 +56,6 @@ std::vector<std::string> DefaultOutputs(const Graph& graph) {
   for (const GraphOutput& output : graph.outputs) all.push_back(output.name);
   return all;
 }
-
-}  // namespace
 
 void Batch::Add(std::span<const int32_t> ids, std::span<const int32_t> type_ids,
                 std::span<const uint8_t> mask) {

@@ -56,6 +56,9 @@ struct SessionOptions {
   bool profile = false;              // time every step; costs some speed
 };
 
+// What empty `outputs` stands for.
+std::vector<std::string> DefaultOutputs(const Graph& graph);
+
 // A matrix that a run has produced; valid until the next Run.
 struct OutputView {
   std::string name;

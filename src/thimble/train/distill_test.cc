@@ -28,17 +28,11 @@ class Folder {
   std::string path_;
 };
 
-Graph PackedGraph(const Graph& graph) {
-  Model model;
-  model.graph = graph;
-  return Packed(model)->graph;
-}
-
 Result<TeacherCache> OpenCache(const Folder& folder, const DistillPlan& plan,
                                const std::vector<TrainingExample>& examples,
                                const std::string& key = "teacher") {
   return TeacherCache::Open(
-      folder.path(), PackedGraph(plan.teacher), key, plan.teacher_outputs, examples.size(),
+      folder.path(), Packed(plan.teacher), key, plan.teacher_outputs, examples.size(),
       [&](size_t i) -> const TrainingExample& { return examples[i]; }, 1,
       [](double) { return Status(); });
 }

@@ -73,7 +73,7 @@ std::string ExampleAdapter(const Model& base) {
 void Run(std::string_view input) {
   static const std::string kValid = *SerializeThimble(ExampleModel(DType::kI8));
   static const std::string kSparse = *SerializeThimble(BlockSparseExample());
-  static const Model kBase = *Packed(ExampleModel(DType::kI8));
+  static const Model kBase = Packed(ExampleModel(DType::kI8));
   static const std::string kAdapter = ExampleAdapter(kBase);
   if (input.empty()) return;
   const bool edits = (input[0] & 1) != 0, adapter = (input[0] & 2) != 0;

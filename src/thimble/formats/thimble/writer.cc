@@ -11,6 +11,7 @@
 #include "thimble/formats/thimble/attributes.h"
 #include "thimble/formats/thimble/crc32c.h"
 #include "thimble/formats/thimble/file_layout.h"
+#include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/thimble_generated.h"
 #include "thimble/graph/ops.h"
 
@@ -18,33 +19,6 @@ namespace thimble {
 namespace {
 
 // --- Where tensors go
-
-// How a constant is stored.
-struct Form {
-  DType dtype;
-  Layout layout;
-  bool operator==(const Form&) const = default;
-};
-
-Form FormOf(const Node& node, size_t weight_index) {
-  const Tensor& tensor = node.weights[weight_index].tensor;
-  const bool matrix = weight_index == 0 && tensor.rank() == 2;
-  const DType dtype = FitsPanels(tensor.dtype()) ? tensor.dtype() : DType::kF32;
-  if (matrix && node.op == OpKind::kLinear) {
-    const bool sparse = tensor.layout() == Layout::kBlockSparse;
-    return {dtype, sparse ? Layout::kBlockSparse : Layout::kPanels};
-  }
-  if (matrix && node.op == OpKind::kEmbedding) return {dtype, Layout::kRowMajor};
-  return {DType::kF32, Layout::kRowMajor};
-}
-
-Tensor Convert(const Tensor& tensor, const Form& form) {
-  Tensor converted = tensor;
-  if (tensor.dtype() != form.dtype) {
-    converted = Tensor::FromFloats(tensor.shape(), tensor.ToFloats());
-  }
-  return converted.InLayout(form.layout);
-}
 
 // A weight of the base, by the indices of its node and of itself.
 struct BaseWeight {
@@ -54,7 +28,7 @@ struct BaseWeight {
 // A tensor of the file: what to store, in which form, and where.
 struct Entry {
   Tensor source;
-  Form form;
+  StoredForm form;
   std::optional<BaseWeight> base;  // there, and not here
   size_t offset = 0, bytes = 0, scales_offset = 0;
 };
@@ -75,7 +49,7 @@ class DataPlan {
   }
 
   // Index of the tensor; the same for constants that share storage and form.
-  size_t Add(const Tensor& source, const Form& form) {
+  size_t Add(const Tensor& source, const StoredForm& form) {
     std::vector<size_t>& candidates = by_address_[source.data().data()];
     for (const size_t i : candidates) {
       if (entries_[i].source.SameAs(source) && entries_[i].form == form) return i;
@@ -94,17 +68,17 @@ class DataPlan {
   }
 
  private:
-  std::optional<BaseWeight> OfBase(const Tensor& source, const Form& form) const {
+  std::optional<BaseWeight> OfBase(const Tensor& source, const StoredForm& form) const {
     const auto found = of_base_.find(source.data().data());
     if (found == of_base_.end()) return std::nullopt;
     const auto& [tensor, place] = found->second;
     const bool same = tensor.SameAs(source) && tensor.scales().data() == source.scales().data() &&
-                      Form{tensor.dtype(), tensor.layout()} == form;
+                      StoredForm{tensor.dtype(), tensor.layout()} == form;
     return same ? std::optional(place) : std::nullopt;
   }
 
   void Place(Entry& entry) {
-    const Form& form = entry.form;
+    const StoredForm& form = entry.form;
     if (form.layout == Layout::kBlockSparse) {
       entry.bytes = entry.source.data().size();  // the form of what is that already
     } else {
@@ -210,7 +184,7 @@ class MetadataWriter {
   flatbuffers::Offset<fbs::Node> WriteNode(const Node& node) {
     Offsets<fbs::Weight> weights;
     for (size_t i = 0; i < node.weights.size(); ++i) {
-      const size_t tensor = plan_.Add(node.weights[i].tensor, FormOf(node, i));
+      const size_t tensor = plan_.Add(node.weights[i].tensor, StoredFormOf(node, i));
       weights.push_back(
           fbs::CreateWeight(fbb_, Text(node.weights[i].name), static_cast<uint32_t>(tensor)));
     }
@@ -304,7 +278,7 @@ Status Pad(size_t size, const Sink& sink) {
 Status WriteData(const DataPlan& plan, const Sink& sink) {
   std::vector<uint32_t> checksums;
   for (const Entry& entry : plan.entries()) {
-    const Tensor tensor = Convert(entry.source, entry.form);
+    const Tensor tensor = InForm(entry.source, entry.form);
     const std::span<const std::byte> scales = std::as_bytes(tensor.scales());
     checksums.push_back(Crc32c(scales, Crc32c(tensor.data())));
     if (entry.base) continue;
