@@ -8,11 +8,10 @@ namespace thimble::compress {
 namespace {
 
 Graph TwoLayers(Task task, const std::string& type = "bert") {
-  const nlohmann::json config = {
-      {"model_type", type},          {"vocab_size", 40},
-      {"hidden_size", 32},           {"embedding_size", 16},
-      {"num_hidden_layers", 2},      {"num_attention_heads", 4},
-      {"intermediate_size", 64},     {"max_position_embeddings", 32}};
+  const nlohmann::json config = {{"model_type", type},      {"vocab_size", 40},
+                                 {"hidden_size", 32},       {"embedding_size", 16},
+                                 {"num_hidden_layers", 2},  {"num_attention_heads", 4},
+                                 {"intermediate_size", 64}, {"max_position_embeddings", 32}};
   train::RandomWeights weights(1, 0.1);
   return *BuildGraph(config, {.task = task, .labels = 3}, weights);
 }

@@ -12,7 +12,6 @@
 #include "thimble/formats/thimble/crc32c.h"
 #include "thimble/formats/thimble/example_model.h"
 #include "thimble/formats/thimble/file_layout.h"
-#include "thimble/formats/thimble/packed.h"
 #include "thimble/formats/thimble/reader.h"
 #include "thimble/formats/thimble/writer.h"
 
@@ -58,6 +57,12 @@ void Use(const Model& model) {
   }
 }
 
+Model ReadBack(const std::string& file) {
+  const Tensor bytes =
+      Tensor::Copy(DType::kU8, {static_cast<int64_t>(file.size())}, std::as_bytes(std::span(file)));
+  return *ParseThimble(bytes.data(), std::make_shared<Tensor>(bytes));
+}
+
 // The example with another label and other biases.
 std::string ExampleAdapter(const Model& base) {
   Model model = base;
@@ -73,7 +78,7 @@ std::string ExampleAdapter(const Model& base) {
 void Run(std::string_view input) {
   static const std::string kValid = *SerializeThimble(ExampleModel(DType::kI8));
   static const std::string kSparse = *SerializeThimble(BlockSparseExample());
-  static const Model kBase = Packed(ExampleModel(DType::kI8));
+  static const Model kBase = ReadBack(kValid);
   static const std::string kAdapter = ExampleAdapter(kBase);
   if (input.empty()) return;
   const bool edits = (input[0] & 1) != 0, adapter = (input[0] & 2) != 0;
