@@ -124,12 +124,10 @@ std::vector<int64_t> SizesOf(const Structure& s) {
 std::vector<bool> OnFirstTokens(const Graph& graph, std::span<const Structure> structures) {
   const std::vector<std::string> names = DefaultOutputs(graph);
   const std::vector<std::string_view> outputs(names.begin(), names.end());
-  const Result<Graph> sunk = SinkPooling(graph, outputs);
+  const Graph sunk = *SinkPooling(graph, outputs);  // its own outputs are known
   std::set<std::string_view> once;
-  if (sunk) {
-    for (const Node& node : sunk->nodes) {
-      if (sunk->value(node.output).type.rows == Rows::kSequences) once.insert(node.name);
-    }
+  for (const Node& node : sunk.nodes) {
+    if (sunk.value(node.output).type.rows == Rows::kSequences) once.insert(node.name);
   }
   std::vector<bool> result;
   for (const Structure& s : structures) {
@@ -253,8 +251,12 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   // The sum is right at both ends: for the dense model, and for the smallest that was timed.
   const double floor = std::min(table.fixed, table.dense);
   const double between = prunable - left_at_floor;
-  const double scale = between > 0 ? (table.dense - floor) / between : 0;
-  table.fixed = std::max(floor - scale * left_at_floor, 0.0);
+  double scale = between > 0 ? (table.dense - floor) / between : 0;
+  table.fixed = floor - scale * left_at_floor;
+  if (table.fixed < 0) {  // noise
+    table.fixed = 0;
+    scale = table.dense / prunable;
+  }
   for (std::vector<double>& seconds : table.seconds) {
     for (double& x : seconds) x *= scale;
   }

@@ -38,8 +38,8 @@ struct UniformSizes {
   bool kept_promise = false;
 };
 double LargestUniformSpeedup(const LatencyTable& table);
-// Of up to `attempts` corrected budgets the first whose result settles the promise, else what came nearest to that. kLimitNotMet: a target
-// that one unit per structure is too slow for; the message names the largest.
+// Of up to `attempts` corrected budgets the first whose result settles the promise, else what came nearest to that.
+// kLimitNotMet: a target that one unit per structure is too slow for; the message names the largest.
 Result<UniformSizes> SizesForSpeedup(const Model& dense, const LatencyTable& table, double target,
                                      double slack, int attempts, const TimingOptions& timing);
 
