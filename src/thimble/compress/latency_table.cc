@@ -253,9 +253,10 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   const double between = prunable - left_at_floor;
   double scale = between > 0 ? (table.dense - floor) / between : 0;
   table.fixed = floor - scale * left_at_floor;
-  if (table.fixed < 0) {  // noise
-    table.fixed = 0;
-    scale = table.dense / prunable;
+  if (table.fixed <=
+      0) {  // noise: what is left of structures at the smallest is not told from what is fixed
+    table.fixed = floor;
+    scale = prunable > 0 ? (table.dense - floor) / prunable : 0;
   }
   for (std::vector<double>& seconds : table.seconds) {
     for (double& x : seconds) x *= scale;
