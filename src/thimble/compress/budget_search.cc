@@ -106,18 +106,17 @@ Result<Profile> UniformProfile(std::span<const Levels> structures, double budget
   return FastestProfile(structures);
 }
 
-Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
-                           const std::function<Result<double>(const Profile&)>& loss,
+Result<Found> SearchBudget(std::span<const Levels> structures, double budget, const LossFn& loss,
                            const SearchOptions& options) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  Found found{.profile = {}, .loss = kInfinity, .coefficients = options.start, .evaluated = 0};
   std::map<Profile, double> known;
   const auto loss_of = [&](const Profile& profile) -> Result<double> {
     if (const auto seen = known.find(profile); seen != known.end()) return seen->second;
-    TRY(const double value, loss(profile));
+    TRY(const double value, loss(profile, found.loss));
     known.emplace(profile, value);
     return value;
   };
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  Found found{.profile = {}, .loss = kInfinity, .coefficients = options.start, .evaluated = 0};
   std::vector<double>& best = found.coefficients;
   if (best.empty()) best.assign(structures.size(), 1.0);
   const auto consider = [&](std::vector<double> coefficients) -> Status {

@@ -52,10 +52,13 @@ struct Found {
   int evaluated = 0;                 // profiles that differed
 };
 
+// The loss of a profile, or infinity where that is at least `limit`: what is no better than the best so far need not be
+// known exactly.
+using LossFn = std::function<Result<double>(const Profile&, double limit)>;
+
 // `loss` is asked once per profile. The uniform profile is tried too, so that the result is never worse. kInvalidData:
 // no loss is a finite number.
-Result<Found> SearchBudget(std::span<const Levels> structures, double budget,
-                           const std::function<Result<double>(const Profile&)>& loss,
+Result<Found> SearchBudget(std::span<const Levels> structures, double budget, const LossFn& loss,
                            const SearchOptions& options);
 
 }  // namespace thimble::compress

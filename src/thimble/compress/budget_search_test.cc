@@ -114,7 +114,7 @@ TEST(SolveBudget, SaysWhenNothingFits) {
 // The prior costs are wrong about which structure matters; the loss knows.
 TEST(SearchBudget, FollowsTheLossWhereThePriorIsWrong) {
   std::vector<Levels> structures(6, Levels{{1, 0}, {0, 1}});
-  const auto loss = [](const Profile& p) -> Result<double> {
+  const auto loss = [](const Profile& p, double) -> Result<double> {
     double sum = 0;
     for (size_t s = 0; s < p.size(); ++s) sum += p[s] == 1 ? static_cast<double>(s * s) : 0;
     return sum;
@@ -128,7 +128,7 @@ TEST(SearchBudget, FollowsTheLossWhereThePriorIsWrong) {
 TEST(SearchBudget, RepeatsWithItsSeedAndIsNoWorseThanEqualCoefficients) {
   Random random(4);
   const std::vector<Levels> structures = RandomStructures(random, true);
-  const auto loss = [](const Profile& p) -> Result<double> {
+  const auto loss = [](const Profile& p, double) -> Result<double> {
     double sum = 0;
     for (size_t s = 0; s < p.size(); ++s) sum += static_cast<double>((p[s] + 3 * s) % 5);
     return sum;
@@ -140,7 +140,35 @@ TEST(SearchBudget, RepeatsWithItsSeedAndIsNoWorseThanEqualCoefficients) {
   const Result<Profile> equal =
       SolveBudget(structures, std::vector<double>(structures.size(), 1.0), 20);
   ASSERT_TRUE(equal.has_value());
-  EXPECT_LE(a->loss, *loss(*equal));
+  EXPECT_LE(a->loss, *loss(*equal, 0));
+}
+
+// A loss that is not told exactly where it is no better than the best so far changes nothing.
+TEST(SearchBudget, NeedsNoLossesThatAreNoBetter) {
+  Random random(6);
+  const std::vector<Levels> structures = RandomStructures(random, true);
+  int cut = 0;
+  const auto exact = [](const Profile& p, double) -> Result<double> {
+    double sum = 0;
+    for (size_t s = 0; s < p.size(); ++s) sum += static_cast<double>((p[s] + 3 * s) % 7);
+    return sum;
+  };
+  const auto bounded = [&](const Profile& p, double limit) -> Result<double> {
+    TRY(const double value, exact(p, limit));
+    if (value < limit) return value;
+    ++cut;
+    return std::numeric_limits<double>::infinity();
+  };
+  for (const double budget : {5, 10, 20, 40}) {
+    const Result<Found> a = SearchBudget(structures, budget, exact, {.seed = 3});
+    const Result<Found> b = SearchBudget(structures, budget, bounded, {.seed = 3});
+    ASSERT_EQ(a.has_value(), b.has_value());
+    if (!a) continue;
+    EXPECT_EQ(a->profile, b->profile);
+    EXPECT_EQ(a->loss, b->loss);
+    EXPECT_EQ(a->coefficients, b->coefficients);
+  }
+  EXPECT_GT(cut, 0);
 }
 
 TEST(UniformProfile, TakesOneShareOfEveryStructure) {
@@ -172,7 +200,9 @@ TEST(UniformProfile, NeverExceedsTheBudget) {
 // Costs that favour the wrong profile under every coefficient: the dynamic program never gives the uniform one.
 TEST(SearchBudget, IsNoWorseThanTheUniformProfile) {
   const std::vector<Levels> structures(2, Levels{{2, 0}, {1, 10}, {0, 11}});
-  const auto loss = [](const Profile& p) -> Result<double> { return p == Profile{1, 1} ? 0 : 1; };
+  const auto loss = [](const Profile& p, double) -> Result<double> {
+    return p == Profile{1, 1} ? 0 : 1;
+  };
   const Result<Found> found = SearchBudget(structures, 2, loss, {.seed = 1});
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->profile, (Profile{1, 1}));
@@ -181,7 +211,7 @@ TEST(SearchBudget, IsNoWorseThanTheUniformProfile) {
 
 TEST(SearchBudget, RefusesLossesThatAreNotFinite) {
   const std::vector<Levels> structures(2, Levels{{1, 0}, {0, 1}});
-  const auto loss = [](const Profile&) -> Result<double> {
+  const auto loss = [](const Profile&, double) -> Result<double> {
     return std::numeric_limits<double>::quiet_NaN();
   };
   const Result<Found> found = SearchBudget(structures, 1, loss, {.seed = 1});
@@ -191,7 +221,9 @@ TEST(SearchBudget, RefusesLossesThatAreNotFinite) {
 
 TEST(SearchBudget, GoesOnFromCoefficients) {
   const std::vector<Levels> structures(3, Levels{{1, 0}, {0, 1}});
-  const auto loss = [](const Profile& p) -> Result<double> { return static_cast<double>(p[0]); };
+  const auto loss = [](const Profile& p, double) -> Result<double> {
+    return static_cast<double>(p[0]);
+  };
   const std::vector<double> start = {1, 0.5, 0.5};
   const Result<Found> found =
       SearchBudget(structures, 1, loss, {.start = start, .random = 0, .mutations = 0});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <span>
 
@@ -131,50 +132,67 @@ Result<OutputDistance> OutputDistance::Create(const Model& model,
                                               const std::vector<train::TrainingExample>& examples,
                                               int threads) {
   OutputDistance distance(model, examples, threads);
-  TRY(distance.outputs_, distance.Outputs(model.graph));
+  TRY_VOID(distance.VisitOutputs(model.graph, [&](std::span<const float> row) {
+    distance.outputs_.insert(distance.outputs_.end(), row.begin(), row.end());
+    return true;
+  }));
   const GraphOutput* logits = model.graph.FindOutput("logits");
   const ValueId value = logits != nullptr ? logits->value : model.graph.outputs[0].value;
   distance.width_ = static_cast<size_t>(model.graph.value(value).type.width);
   return distance;
 }
 
-Result<std::vector<float>> OutputDistance::Outputs(const Graph& graph) const {
+Status OutputDistance::VisitOutputs(
+    const Graph& graph, const std::function<bool(std::span<const float> row)>& visit) const {
   const Graph packed = Packed(graph);
   TRY(Session session, Session::Create(packed, {.threads = threads_, .outputs = {}}));
-  std::vector<float> values;
+  bool more = true;
   const auto run = [&](const Batch& batch) -> Status {
+    if (!more) return {};
     TRY_VOID(session.Run(batch));
     const OutputView view = session.output(0);
-    for (size_t r = 0; r < view.rows; ++r) {
-      values.insert(values.end(), view.row(r).begin(), view.row(r).end());
-    }
+    for (size_t r = 0; r < view.rows && more; ++r) more = visit(view.row(r));
     return {};
   };
-  TRY_VOID(ForEachBatch(*examples_, kBatchTokens, run));
-  return values;
+  return ForEachBatch(*examples_, kBatchTokens, run);
 }
 
-Result<double> OutputDistance::To(const Graph& other) const {
-  TRY(const std::vector<float> others, Outputs(other));
+Result<double> OutputDistance::To(const Graph& other, double limit) const {
   const bool several = model_.task == Task::kMultiLabel;
-  if (!several && model_.task != Task::kSingleLabel && model_.task != Task::kTokenLabels) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < others.size(); ++i) {
-      difference += std::pow(static_cast<double>(others[i]) - outputs_[i], 2);
-      size += std::pow(static_cast<double>(outputs_[i]), 2);
-    }
-    return size > 0 ? difference / size : difference;
+  const bool labels =
+      several || model_.task == Task::kSingleLabel || model_.task == Task::kTokenLabels;
+  double size = 0;  // what the sum is relative to
+  if (labels) {
+    size = std::max<double>(1, static_cast<double>(outputs_.size() / width_));
+  } else {
+    for (const float x : outputs_) size += static_cast<double>(x) * x;
+    if (size == 0) size = 1;
   }
-  double sum = 0;
-  for (size_t at = 0; at + width_ <= outputs_.size(); at += width_) {
-    const std::vector<double> p = Probabilities(std::span(outputs_).subspan(at, width_), several);
-    const std::vector<double> q = Probabilities(std::span(others).subspan(at, width_), several);
-    for (size_t i = 0; i < width_; ++i) {
+  // Of a row, never negative: the sum only grows.
+  const auto distance = [&](std::span<const float> ours, std::span<const float> others) {
+    double sum = 0;
+    if (!labels) {
+      for (size_t i = 0; i < ours.size(); ++i) {
+        sum += std::pow(static_cast<double>(others[i]) - ours[i], 2);
+      }
+      return sum;
+    }
+    const std::vector<double> p = Probabilities(ours, several), q = Probabilities(others, several);
+    for (size_t i = 0; i < p.size(); ++i) {
       sum += Divergence(p[i], q[i]);
       if (several) sum += Divergence(1 - p[i], 1 - q[i]);
     }
-  }
-  return sum / std::max<double>(1, static_cast<double>(outputs_.size() / width_));
+    return sum;
+  };
+  double sum = 0;
+  size_t at = 0;
+  TRY_VOID(VisitOutputs(other, [&](std::span<const float> row) {
+    sum += distance(std::span(outputs_).subspan(at, row.size()), row);
+    at += row.size();
+    return sum < limit * size;
+  }));
+  if (at < outputs_.size()) return std::numeric_limits<double>::infinity();
+  return sum / size;
 }
 
 }  // namespace thimble::compress

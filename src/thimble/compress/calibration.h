@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,14 +42,18 @@ class OutputDistance {
                                        int threads);
 
   // Mean over the rows of the outputs: KL(model || other) of the label distributions (one label), of every label by
-  // itself (several labels), else the squared difference relative to the model's own size.
-  Result<double> To(const Graph& other) const;
+  // itself (several labels), else the squared difference relative to the model's own size. Infinity as soon as it is
+  // known to be `limit` or more, often from a part of the texts.
+  Result<double> To(const Graph& other,
+                    double limit = std::numeric_limits<double>::infinity()) const;
 
  private:
   OutputDistance(const Model& model, const std::vector<train::TrainingExample>& examples,
                  int threads)
       : model_(model), examples_(&examples), threads_(threads) {}
-  Result<std::vector<float>> Outputs(const Graph& graph) const;
+  // Calls `visit` with one row of the first output after another until it says that it has seen enough.
+  Status VisitOutputs(const Graph& graph,
+                      const std::function<bool(std::span<const float> row)>& visit) const;
 
   Model model_;
   const std::vector<train::TrainingExample>* examples_;

@@ -150,6 +150,9 @@ TEST(OutputDistance, IsZeroForTheModelAndGrowsWithTheChange) {
     ASSERT_TRUE(value.has_value());
     EXPECT_GT(*value, last);
     last = *value;
+    // What lies below the limit is known exactly, the rest as soon as it is certain.
+    EXPECT_EQ(*distance->To(graph, 1.01 * last), last);
+    EXPECT_EQ(*distance->To(graph, 0.5 * last), std::numeric_limits<double>::infinity());
   }
 }
 

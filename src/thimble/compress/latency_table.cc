@@ -22,6 +22,13 @@ namespace {
 
 // A promise is timed for so many times longer than an entry of the table.
 constexpr double kPromiseTimes = 3;
+constexpr int kFewestRounds = 5;
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -44,13 +51,12 @@ class Candidate {
   // Seconds of the median run. What ran before has left caches that take some runs to fill again: short runs of the first
   // third of the time do not count.
   Result<double> Time(double seconds) {
-    using Clock = std::chrono::steady_clock;
     std::vector<double> times;
     double spent = 0;
     do {
       const auto begin = Clock::now();
       TRY_VOID(session_->Run(batch_));
-      const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+      const double took = SecondsSince(begin);
       if (spent + took >= seconds / 3) times.push_back(took);
       spent += took;
     } while (spent < seconds);
@@ -67,7 +73,11 @@ Result<std::vector<Speedup>> TakeTurns(Candidate& dense, std::span<Candidate> ot
   std::vector<std::vector<double>> factors(others.size()), seconds(others.size());
   std::vector<double> dense_seconds;
   TRY(double before, dense.Time(seconds_per_time));
+  // Runs that take longer than a turn should are less noisy: some rounds of them are enough.
+  const double enough = 3 * rounds * seconds_per_time * static_cast<double>(1 + others.size());
+  const auto begin = Clock::now();
   for (int round = 0; round < std::max(3, rounds); ++round) {
+    if (round >= kFewestRounds && SecondsSince(begin) >= enough) break;
     for (size_t i = 0; i < others.size(); ++i) {
       TRY(const double took, others[i].Time(seconds_per_time));
       seconds[i].push_back(took);

@@ -19,7 +19,9 @@ struct TimingOptions {
   size_t tokens = 128;  // of each sequence
   size_t batch = 1;     // sequences per run
   int threads = 1;
-  int rounds = 15;  // of a candidate and the dense model in turns
+  // Of a candidate and the dense model in turns. At least five and no more where runs are so long that all would take more
+  // than three times what is said below.
+  int rounds = 15;
   double seconds_per_time =
       0.01;  // of each timing, three times as long for a promise; at least one run
 };

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -15,6 +15,8 @@
 
 namespace thimble::compress {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // Per unit: the norm of all that goes with it, producers' rows and consumer's columns.
 std::vector<double> UnitNorms(const Graph& graph, const Structure& s) {
@@ -126,14 +128,20 @@ class Pruner::Impl {
     now.graph = current;
     TRY(const OutputDistance distance,
         OutputDistance::Create(now, search_examples_, options_.timing.threads));
-    std::map<Profile, double> known;
-    const auto loss = [&](const Profile& profile) -> Result<double> {
-      if (const auto seen = known.find(profile); seen != known.end()) return seen->second;
+    struct Loss {
+      double value;     // or infinity:
+      double at_least;  // this, which was no better than the best then
+    };
+    std::map<Profile, Loss> known;
+    const auto loss = [&](const Profile& profile, double limit) -> Result<double> {
+      const auto [at, fresh] = known.try_emplace(profile, Loss{kInfinity, -kInfinity});
+      Loss& seen = at->second;
+      if (!fresh && (seen.value < kInfinity || seen.at_least >= limit)) return seen.value;
       TRY_VOID(progress(1));
       TRY(const Graph graph, Stitch(current, profile));
-      TRY(const double value, distance.To(graph));
-      known.emplace(profile, value);
-      return value;
+      TRY(seen.value, distance.To(graph, limit));
+      seen.at_least = limit;
+      return seen.value;
     };
 
     Pruned best;
