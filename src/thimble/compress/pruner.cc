@@ -124,28 +124,28 @@ class Pruner::Impl {
       TRY_VOID(Prepare(current, progress));
       prepared_ = current;
     }
-    Model now = dense_;
-    now.graph = current;
-    TRY(const OutputDistance distance,
-        OutputDistance::Create(now, search_examples_, options_.timing.threads));
-    struct Loss {
-      double value;     // or infinity:
-      double at_least;  // this, which was no better than the best then
-    };
-    std::map<Profile, Loss> known;
+    const size_t known = losses_.size();
     const auto loss = [&](const Profile& profile, double limit) -> Result<double> {
-      const auto [at, fresh] = known.try_emplace(profile, Loss{kInfinity, -kInfinity});
+      const auto [at, fresh] = losses_.try_emplace(profile, Loss{kInfinity, -kInfinity});
       Loss& seen = at->second;
       if (!fresh && (seen.value < kInfinity || seen.at_least >= limit)) return seen.value;
       TRY_VOID(progress(1));
       TRY(const Graph graph, Stitch(current, profile));
-      TRY(seen.value, distance.To(graph, limit));
+      TRY(seen.value, distance_->To(graph, limit));
       seen.at_least = limit;
       return seen.value;
     };
 
     Pruned best;
-    SearchOptions search = options_.search;
+    Earlier& earlier = earlier_[target];
+    // The next budget is close to this one, and so is what is best for it.
+    const auto shorter = [&](std::vector<double> coefficients) {
+      return SearchOptions{.start = std::move(coefficients),
+                           .random = 0,
+                           .mutations = options_.search.mutations / 4,
+                           .seed = options_.search.seed + static_cast<uint64_t>(earlier.searches)};
+    };
+    SearchOptions search = earlier.searches > 0 ? shorter(earlier.coefficients) : options_.search;
     SpeedupTarget promise(table_, target, options_.slack);
     if (table_.dense / target - table_.fixed < fastest_) {
       return Error(ErrorCode::kLimitNotMet, "a speedup of " + FormatNumber("%.3g", target) +
@@ -156,16 +156,14 @@ class Pruner::Impl {
       const double prunable = std::max(promise.budget() - table_.fixed, (1 + 1e-9) * fastest_);
       if (prunable == tried) break;  // nothing faster can be had
       tried = prunable;
-      TRY(Found found, SearchBudget(levels_, prunable, loss, search));
-      // The next budget is close to this one, and so is what is best for it.
-      search = {.start = std::move(found.coefficients),
-                .random = 0,
-                .mutations = options_.search.mutations / 4,
-                .seed = options_.search.seed + static_cast<uint64_t>(attempt)};
+      TRY(const Found found, SearchBudget(levels_, prunable, loss, search));
+      ++earlier.searches;
+      earlier.coefficients = found.coefficients;
+      search = shorter(found.coefficients);
       Pruned pruned{.target = target,
                     .loss = found.loss,
                     .attempts = attempt,
-                    .evaluated = static_cast<int>(known.size()),
+                    .evaluated = static_cast<int>(losses_.size() - known),
                     .damped = damped_};
       TRY(pruned.graph, Stitch(current, found.profile));
       TRY(pruned.measured, MeasureSpeedup(dense_, pruned.graph, options_.timing));
@@ -188,8 +186,13 @@ class Pruner::Impl {
     snapshots_.assign(structures_.size(), {});
     levels_.assign(structures_.size(), {});
     damped_.clear();
+    losses_.clear();
+    earlier_.clear();
     fastest_ = 0;
     in_rows_ = InRows(current);
+    Model now = dense_;
+    now.graph = current;
+    TRY(distance_, OutputDistance::Create(now, search_examples_, options_.timing.threads));
     std::vector<std::vector<size_t>> consumers;  // of every place of a structure
     for (const Structure& s : structures_) {
       consumers.push_back({s.consumer});
@@ -300,6 +303,17 @@ class Pruner::Impl {
   std::vector<Levels> levels_;
   std::vector<std::string> damped_;
   double fastest_ = 0;
+  std::optional<OutputDistance> distance_;
+  struct Loss {
+    double value;     // or infinity:
+    double at_least;  // this, which was no better than the best then
+  };
+  std::map<Profile, Loss> losses_;
+  struct Earlier {
+    std::vector<double> coefficients;
+    int searches = 0;
+  };
+  std::map<double, Earlier> earlier_;  // by target
 };
 
 Pruner::Pruner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

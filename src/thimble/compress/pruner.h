@@ -71,7 +71,8 @@ class Pruner {
 
   // `current` is the dense model's graph, or what an earlier, smaller target and training after it made of it: its
   // structures have the same names. The loss is the distance from `current` there. 1 gives `current`. kInvalidArgument:
-  // a target below 1; kLimitNotMet: one above largest_speedup(), which the message names.
+  // a target below 1; kLimitNotMet: one above largest_speedup(), which the message names. A target that is asked for again
+  // on the same graph is searched from what was found for it, and sooner.
   Result<Pruned> PruneTo(const Graph& current, double target, const ProgressFn& progress);
 
  private:

@@ -88,6 +88,20 @@ TEST_P(PrunerTest, TheSecondTargetOfAGraphIsAsGoodAsTheFirst) {
   EXPECT_EQ(WeightsSha256(again->graph), WeightsSha256(first->graph));
 }
 
+// Searched from what was found: no worse, and sooner.
+TEST_P(PrunerTest, ATargetThatIsAskedForAgainIsNoWorse) {
+  const Model model = WideModel();
+  const std::vector<train::TrainingExample> examples = train::SmallData(64);
+  Result<Pruner> pruner = Pruner::Create(model, examples, Quick(GetParam()), kQuiet);
+  ASSERT_TRUE(pruner.has_value()) << pruner.error().message();
+  const double target = 1 + 0.5 * (pruner->largest_speedup() - 1);
+  const Result<Pruned> first = pruner->PruneTo(model.graph, target, kQuiet);
+  const Result<Pruned> again = pruner->PruneTo(model.graph, target, kQuiet);
+  ASSERT_TRUE(first.has_value() && again.has_value());
+  EXPECT_LE(again->loss, first->loss);
+  EXPECT_LT(again->evaluated, first->evaluated);
+}
+
 TEST(Pruner, OneIsTheDenseModel) {
   const Model model = WideModel();
   const std::vector<train::TrainingExample> examples = train::SmallData(64);
