@@ -39,6 +39,8 @@ class Dense(NamedTuple):
 def dense_models(names, encoder, seeds):
     models = []
     for name, model, count in ((text + "::").split(":")[:3] for text in names):
+        if count and not count.isdigit():
+            raise SystemExit(f"results: {name}: '{count}' is no number of seeds")
         models.append(Dense(name, model or "bert-mini", int(count or seeds)))
     for dense in models:
         if dense.name not in results.SETS:
