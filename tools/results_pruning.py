@@ -102,6 +102,7 @@ class Pruning:
             if done.returncode not in (0, 3):  # 3: a target was missed, which the table says
                 raise SystemExit(f"results: {done.stderr.strip()}")
         report = json.loads((folder / "report.json").read_text())
+        report["date"] = datetime.date.fromtimestamp((folder / "report.json").stat().st_mtime)
         for row in report["targets"]:
             if row["kept_promise"]:
                 row["bench"] = self.bench(dense, pathlib.Path(row["file"]), seq)
@@ -160,17 +161,18 @@ def agreement(reports, targets):
             f"median, half of them between {low:+.1f} and {high:+.1f} %."]
 
 
-def made(model, methods, options):
+def made(model, reports, options):
     """When, where and how the models of a table were made."""
-    text = f"{datetime.date.today()}, {results.processor()}. Dense model: "
+    dates = sorted({str(report["date"]) for rs in reports.values() for report in rs})
+    text = f"{' to '.join(dates[:1] + dates[1:][-1:])}, {results.processor()}. Dense model: "
     if model.model == "encoder":
         text += "Universal Sentence Encoder Lite, fine-tuned by recipes/sentence_encoder.toml."
     else:
         epochs = f", {options.epochs:g} epochs" if options.epochs else ""
         text += f"{model.model} from random weights by recipes/{results.SETS[model.name].recipe}.toml{epochs}."
-    if "ziplm-gradual" in methods:
+    if "ziplm-gradual" in reports:
         text += f" ziplm-gradual trains {options.gradual:g} epochs after each target, with the dense model as teacher."
-    if "movement" in methods:
+    if "movement" in reports:
         text += f" movement trains {options.movement:g} epochs for each target, from the dense model."
     return text
 
@@ -180,7 +182,7 @@ def table(model, seq, reports, targets, options):
     dense = results.spread([r["dense"]["score"] for r in reports[methods[0]]])
     off = max(abs(r["table"]["half_from_table_ms"] / r["table"]["half_measured_ms"] - 1) for m in methods for r in reports[m])
     times = [t for m in methods for r in reports[m] for t in dense_times(r)]
-    lines = [f"## {model}, {seq} tokens", "", made(model, methods, options), "",
+    lines = [f"## {model}, {seq} tokens", "", made(model, reports, options), "",
              f"{results.SETS[model.name].metric} of the dense model: **{dense}**; {min(times):.2f} to {max(times):.2f} ms in the "
              f"course of this, of which pruning can take all but {reports[methods[0]][0]['table']['fixed_ms']:.2f}. The latency table was off by "
              f"at most {100 * off:.1f} % for the half-sized model. Other programs kept at most "

@@ -1,7 +1,6 @@
 // thimble prune: structured pruning to speedups that are measured on this machine.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "thimble/base/clock.h"
 #include "thimble/base/file.h"
 #include "thimble/base/format.h"
 #include "thimble/base/sha256.h"
@@ -35,11 +35,6 @@ namespace {
 using compress::Pruned;
 using compress::Pruner;
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 struct PruneCall {
   std::string model, method = "ziplm", calib, output, valid, metric;

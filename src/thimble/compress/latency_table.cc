@@ -1,7 +1,6 @@
 #include "thimble/compress/latency_table.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -10,6 +9,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "thimble/base/clock.h"
 #include "thimble/formats/thimble/packed.h"
 #include "thimble/graph/panels.h"
 #include "thimble/passes/shrink.h"
@@ -23,12 +23,6 @@ namespace {
 // A promise is timed for so many times longer than an entry of the table.
 constexpr double kPromiseTimes = 3;
 constexpr int kFewestRounds = 5;
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -263,8 +257,8 @@ Result<LatencyTable> MeasureLatencyTable(const Model& model, const TimingOptions
   const double between = prunable - left_at_floor;
   double scale = between > 0 ? (table.dense - floor) / between : 0;
   table.fixed = floor - scale * left_at_floor;
-  if (table.fixed <=
-      0) {  // noise: what is left of structures at the smallest is not told from what is fixed
+  // Noise: what is left of structures at the smallest is not told from what is fixed.
+  if (table.fixed <= 0) {
     table.fixed = floor;
     scale = prunable > 0 ? (table.dense - floor) / prunable : 0;
   }

@@ -296,8 +296,8 @@ class Pruner::Impl {
   LatencyTable table_;
   // Of the graph that is being pruned, once Prepare has seen it.
   std::optional<Graph> prepared_;
-  Graph
-      in_rows_;  // with all matrices row-major: what Shrink cuts without unpacking it for every candidate
+  // With all matrices row-major: what Shrink cuts without unpacking it for every candidate.
+  Graph in_rows_;
   std::vector<Structure> structures_;
   std::vector<std::vector<Snapshot>> snapshots_;
   std::vector<Levels> levels_;

@@ -99,7 +99,8 @@ TEST_P(PrunerTest, ATargetThatIsAskedForAgainIsNoWorse) {
   const Result<Pruned> again = pruner->PruneTo(model.graph, target, kQuiet);
   ASSERT_TRUE(first.has_value() && again.has_value());
   EXPECT_LE(again->loss, first->loss);
-  EXPECT_LT(again->evaluated, first->evaluated);
+  // Of a quarter of the mutations only the one there is can be new; all else is known.
+  EXPECT_LE(again->evaluated, Quick(GetParam()).search.mutations / 4);
 }
 
 TEST(Pruner, OneIsTheDenseModel) {

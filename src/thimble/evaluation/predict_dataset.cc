@@ -1,9 +1,10 @@
 #include "thimble/evaluation/predict_dataset.h"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 #include <string>
+
+#include "thimble/base/clock.h"
 
 namespace thimble {
 namespace {
@@ -56,7 +57,7 @@ Result<DatasetOutputs> PredictDataset(Predictor& predictor, Task task, const Dat
   DatasetOutputs run;
   run.outputs.reserve(data.examples.size());
   std::vector<PredictorInput> inputs;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   for (size_t begin = 0; begin < data.examples.size(); begin += inputs.size()) {
     if (progress) TRY_VOID(progress(begin));
     inputs.clear();
@@ -72,7 +73,7 @@ Result<DatasetOutputs> PredictDataset(Predictor& predictor, Task task, const Dat
       run.outputs.push_back(OutputOf(task, data.examples[i], prediction));
     }
   }
-  run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  run.seconds = SecondsSince(start);
   return run;
 }
 

@@ -1,11 +1,11 @@
 #include "thimble/runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <new>
 
+#include "thimble/base/clock.h"
 #include "thimble/base/thread_pool.h"
 #include "thimble/graph/panels.h"
 #include "thimble/runtime/plan.h"
@@ -142,8 +142,6 @@ class Session::Impl {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   // --- Checks and ids
 
   Status CheckLengths() const {
@@ -475,7 +473,7 @@ class Session::Impl {
     }
     const auto start = Clock::now();
     body();
-    thread_seconds_[thread][step] += std::chrono::duration<double>(Clock::now() - start).count();
+    thread_seconds_[thread][step] += SecondsSince(start);
   }
 
   void CountMacs(size_t step, double macs) {

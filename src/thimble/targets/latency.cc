@@ -1,16 +1,15 @@
 #include "thimble/targets/latency.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <random>
 
+#include "thimble/base/clock.h"
+
 namespace thimble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kFewestRuns = 5;
 
@@ -48,13 +47,12 @@ Result<Latency> MeasureLatency(Session& session, const Batch& batch,
   std::vector<double> seconds;
   const auto enough = [&, start = Clock::now()] {
     if (options.runs > 0) return seconds.size() >= static_cast<size_t>(options.runs);
-    const double spent = std::chrono::duration<double>(Clock::now() - start).count();
-    return seconds.size() >= kFewestRuns && spent >= options.seconds;
+    return seconds.size() >= kFewestRuns && SecondsSince(start) >= options.seconds;
   };
   while (!enough()) {
     const auto start = Clock::now();
     TRY_VOID(session.Run(batch));
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    seconds.push_back(SecondsSince(start));
   }
   return Latency(std::move(seconds));
 }

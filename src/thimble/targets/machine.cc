@@ -4,23 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
 
+#include "thimble/base/clock.h"
 #include "thimble/base/thread_pool.h"
 #include "thimble/targets/peak_loops.h"
 
 namespace thimble {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Calls slice(thread) on all threads at once until the time is up; the shortest round counts.
 template <class Slice>

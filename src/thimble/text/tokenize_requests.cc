@@ -8,7 +8,6 @@
 //   {"texts":"texts.json"} reads an array of texts, {"time":true} encodes them   -> {"seconds","tokens"}, processor time
 // A request that cannot be met is answered with {"error"}.
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <iostream>
 #include <map>
@@ -17,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "thimble/base/clock.h"
 #include "thimble/base/file.h"
 #include "thimble/text/tokenizer.h"
 
@@ -24,11 +24,6 @@ namespace thimble {
 namespace {
 
 using Json = nlohmann::json;
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // As vocab.txt is read: a piece a line, and only line feeds end lines.
 Result<std::vector<std::string>> ReadVocabulary(const std::string& path) {

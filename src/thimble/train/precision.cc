@@ -1,10 +1,11 @@
 #include "thimble/train/precision.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <string>
 #include <utility>
+
+#include "thimble/base/clock.h"
 
 namespace thimble::train {
 namespace {
@@ -13,13 +14,13 @@ constexpr int kRounds = 3;
 
 // A GPU returns before it has computed; reading a value waits for it.
 double SecondsOfProducts(const at::Tensor& x, const at::Tensor& weight, at::ScalarType type) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = Clock::now();
   const at::Tensor a = x.to(type), w = weight.to(type);
   const at::Tensor y = at::mm(a, w.t());
   const at::Tensor d_w = at::mm(y.t(), a).to(at::kFloat);
   const at::Tensor d_x = at::mm(y, w).to(at::kFloat);
   (d_w[0][0] + d_x[0][0]).item<float>();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return SecondsSince(begin);
 }
 
 }  // namespace
